@@ -28,6 +28,6 @@ pub use payout::{Cut, CutsTooLarge, Output, PartsPerMillion, Payout};
 pub use share::{Judged, Refusal, ShareRules, Submission, TIME_ROLL, judge};
 pub use target::{Difficulty, DifficultyError, Target, TargetError, difficulty_of_hash};
 pub use template::{Chain, Hash, Template, TemplateTx};
-pub use username::{Payee, Username, UsernameError, parse_address};
+pub use username::{Payee, Username, UsernameError, address_of_script, parse_address};
 pub use vardiff::{Vardiff, VardiffSettings, VardiffState};
 pub use version::{ROLLABLE, VersionMask};

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use bitcoin::{Address, Network, address::NetworkUnchecked};
+use bitcoin::{Address, Network, Script, address::NetworkUnchecked};
 
 use crate::Chain;
 
@@ -97,6 +97,11 @@ pub fn parse_address(text: &str, chain: Chain) -> Result<(String, Vec<u8>), User
     Ok((address.to_string(), address.script_pubkey().into_bytes()))
 }
 
+/// The address of a scriptPubKey, where it has one.
+pub fn address_of_script(script: &[u8], chain: Chain) -> Option<String> {
+    Address::from_script(Script::from_bytes(script), network(chain)).ok().map(|address| address.to_string())
+}
+
 fn network(chain: Chain) -> Network {
     match chain {
         Chain::Mainnet => Network::Bitcoin,
@@ -150,6 +155,8 @@ mod tests {
         assert_eq!(username.to_string(), expected);
         let Payee::Address { script, .. } = username.payee else { panic!("{text} is an address") };
         assert_eq!(script.len(), script_size, "{text}");
+        let canonical = expected.split('.').next().map(str::to_owned);
+        assert_eq!(address_of_script(&script, chain), canonical);
     }
 
     #[test]
@@ -190,7 +197,7 @@ mod tests {
     #[test]
     fn what_was_meant_as_an_address_is_never_taken_for_a_name() {
         let malformed = |text: &str| {
-            assert!(matches!(Username::parse(text, Chain::Mainnet), Err(UsernameError::Malformed(_))), "{text}")
+            assert!(matches!(Username::parse(text, Chain::Mainnet), Err(UsernameError::Malformed(_))), "{text}");
         };
         malformed("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5");
         malformed("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7k");
@@ -199,7 +206,7 @@ mod tests {
         malformed("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfN0");
         malformed("bc1mining.rig");
         let wrong = |text: &str, chain| {
-            assert!(matches!(Username::parse(text, chain), Err(UsernameError::WrongNetwork { .. })), "{text}")
+            assert!(matches!(Username::parse(text, chain), Err(UsernameError::WrongNetwork { .. })), "{text}");
         };
         wrong(P2WPKH, Chain::Regtest);
         wrong("mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", Chain::Mainnet);

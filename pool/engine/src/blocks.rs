@@ -1,0 +1,398 @@
+//! What happens to a found block: submitted to every node, spooled, submitted again, followed until its fate is settled.
+//!
+//! Nothing here waits for anything else: the spool may stall on a bad card and a node may hang, the other way goes on. A
+//! block is held in memory until it is on disk or every node has answered, and is followed by its header on the chain, not
+//! by what `submitblock` said.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use warppool_events::{BlockFate, Bus, Event, Level};
+use warppool_ledger::{BlockRow, Ledger};
+use warppool_node::{BlockStatus, Nodes, SubmitAnswer};
+use warppool_work::Hash;
+
+use crate::spool::{FoundBlock, Spool};
+
+/// Depth at which a coinbase can be spent, and at which nothing is expected to change any more.
+const SETTLED: u32 = 100;
+/// First pause before a block is submitted again; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How often open blocks are looked up on the chain when no new tip asks for it.
+const FOLLOW_EVERY: Duration = Duration::from_secs(30);
+/// How long a change of a block's fate waits for the ledger.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Owner of all found blocks.
+#[derive(Debug)]
+pub struct Blocks {
+    nodes: Nodes,
+    ledger: Ledger,
+    bus: Bus,
+    /// `None` where the data folder cannot be written: blocks are then kept in memory alone, and that is told.
+    spool: Option<Spool>,
+    open: Mutex<HashMap<Hash, Arc<OpenBlock>>>,
+    /// Found blocks on their way to the disk.
+    writing: AtomicUsize,
+    shutdown: CancellationToken,
+}
+
+/// A block whose fate is not settled.
+#[derive(Debug)]
+struct OpenBlock {
+    state: Mutex<FoundBlock>,
+    /// A node has it in its main chain; nothing needs to be submitted for now.
+    confirmed: AtomicBool,
+    /// It is on its way to the nodes.
+    submitting: AtomicBool,
+}
+
+impl OpenBlock {
+    fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Relaxed)
+    }
+}
+
+impl Blocks {
+    /// Takes up what an earlier run left open and begins to follow it.
+    pub async fn start(
+        nodes: Nodes,
+        ledger: Ledger,
+        bus: Bus,
+        spool: Option<Spool>,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        let blocks = Arc::new(Self {
+            nodes,
+            ledger,
+            bus,
+            spool,
+            open: Mutex::default(),
+            writing: AtomicUsize::new(0),
+            shutdown: shutdown.clone(),
+        });
+        if let Some(spool) = blocks.spool.clone() {
+            let (pending, archived) =
+                tokio::task::spawn_blocking(move || (spool.pending(), spool.archived())).await.unwrap_or_default();
+            blocks.mend_list(&pending, &archived).await;
+            for found in pending {
+                info!("block {} at height {} is still open: submitting it again", shown(&found.row), found.row.height);
+                blocks.take(found, false);
+            }
+        }
+        tokio::spawn(Arc::clone(&blocks).follow(shutdown));
+        blocks
+    }
+
+    /// Puts blocks the ledger has lost back into its list.
+    async fn mend_list(&self, pending: &[FoundBlock], archived: &[FoundBlock]) {
+        let known: HashMap<Hash, BlockFate> =
+            self.ledger.blocks(usize::MAX).unwrap_or_default().into_iter().map(|row| (row.hash, row.fate)).collect();
+        for found in pending.iter().chain(archived) {
+            if !known.contains_key(&found.row.hash) {
+                self.record(&found.row).await;
+            }
+        }
+    }
+
+    /// A share met the network's target. Returns at once; everything that takes time runs in tasks of its own.
+    pub fn found(self: &Arc<Self>, row: BlockRow, block: Vec<u8>) {
+        self.take(FoundBlock { row, block: block.into() }, true);
+    }
+
+    fn take(self: &Arc<Self>, found: FoundBlock, is_new: bool) {
+        let row = found.row.clone();
+        let open = Arc::new(OpenBlock {
+            state: Mutex::new(found.clone()),
+            confirmed: AtomicBool::new(false),
+            submitting: AtomicBool::new(false),
+        });
+        // The same solution may come twice (a miner that repeats itself).
+        match self.open.lock().entry(row.hash) {
+            std::collections::hash_map::Entry::Occupied(_) => return,
+            std::collections::hash_map::Entry::Vacant(place) => place.insert(Arc::clone(&open)),
+        };
+        // Submission first: nothing, not even the log, stands between a block and the network.
+        self.submit(&open);
+        if is_new {
+            let this = Arc::clone(self);
+            self.writing.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                this.make_durable(&found).await;
+                this.writing.fetch_sub(1, Ordering::Relaxed);
+                this.record(&found.row).await;
+            });
+            info!("BLOCK FOUND: {} at height {} by {}", shown(&row), row.height, row.worker);
+            self.bus.send(Event::BlockFound {
+                hash: shown(&row),
+                height: row.height,
+                worker: row.worker,
+                value_sat: row.value_sat,
+            });
+        }
+    }
+
+    /// Writes a block to the spool, again and again until it is there. The block stays in memory meanwhile.
+    async fn make_durable(&self, found: &FoundBlock) {
+        let Some(spool) = self.spool.clone() else { return };
+        let mut told = false;
+        loop {
+            let (spool, found) = (spool.clone(), found.clone());
+            let hash = shown(&found.row);
+            match tokio::task::spawn_blocking(move || spool.put(&found)).await {
+                // An error of the task itself means that the runtime is going down.
+                Ok(Ok(())) | Err(_) => return,
+                Ok(Err(why)) => {
+                    if !told {
+                        let message = format!(
+                            "found block {hash} cannot be written to disk ({why}); it is held in memory and submitted \
+                             all the same: make room, and do not stop the pool"
+                        );
+                        error!("{message}");
+                        self.bus.send(Event::Notice { level: Level::Error, message });
+                        told = true;
+                    }
+                }
+            }
+            sleep(Duration::from_secs(2)).await;
+        }
+    }
+
+    /// Puts a block into the ledger's list. The spool is what must not lose it; a ledger that cannot write keeps it in
+    /// memory and writes it when it can.
+    async fn record(&self, row: &BlockRow) {
+        match timeout(LEDGER_PATIENCE, self.ledger.put_block(row)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => warn!("block {} is not in the ledger's list yet: {why}", shown(row)),
+            Err(_) => warn!("block {} is not in the ledger's list yet: the disk is slow or full", shown(row)),
+        }
+    }
+
+    /// Begins to submit a block, unless that is going on.
+    fn submit(self: &Arc<Self>, open: &Arc<OpenBlock>) {
+        if !open.submitting.swap(true, Ordering::Relaxed) {
+            tokio::spawn(Arc::clone(self).submit_until_held(Arc::clone(open)));
+        }
+    }
+
+    /// Submits to every node at once, and to each again until it has the block or says for good that it is invalid.
+    async fn submit_until_held(self: Arc<Self>, open: Arc<OpenBlock>) {
+        let block_hex: Arc<str> = {
+            let state = open.state.lock();
+            hex::encode(&state.block).into()
+        };
+        let mut nodes = JoinSet::new();
+        for node in self.nodes.node_names() {
+            nodes.spawn(Arc::clone(&self).submit_to(node, Arc::clone(&open), Arc::clone(&block_hex)));
+        }
+        drop(block_hex);
+        let mut verdicts = Vec::new();
+        while let Some(verdict) = nodes.join_next().await {
+            verdicts.extend(verdict);
+        }
+        open.submitting.store(false, Ordering::Relaxed);
+        // Only when every node has refused it for good, and the chain does not know it either, is it rejected.
+        if !verdicts.is_empty() && verdicts.iter().all(|verdict| *verdict == Verdict::Refused) {
+            let hash = shown(&open.state.lock().row);
+            if matches!(self.on_chain(&hash).await, Some(BlockStatus::Unknown)) {
+                self.settle(&open, BlockFate::Rejected, 0, true).await;
+            }
+        }
+    }
+
+    async fn submit_to(self: Arc<Self>, node: String, open: Arc<OpenBlock>, block_hex: Arc<str>) -> Verdict {
+        let hash = shown(&open.state.lock().row);
+        let (mut pause, mut last_refusal) = (FIRST_PAUSE, String::new());
+        let mut refusals = 0;
+        loop {
+            match self.nodes.submit_block(&node, Arc::clone(&block_hex)).await {
+                Ok(SubmitAnswer::Accepted | SubmitAnswer::Duplicate) => {
+                    info!("{node} has block {hash}");
+                    self.look_up(&open).await;
+                    return Verdict::Held;
+                }
+                // Known, or a side chain: whether it counts is for the chain to say.
+                Ok(answer @ (SubmitAnswer::Inconclusive | SubmitAnswer::DuplicateInconclusive)) => {
+                    info!("{node} keeps block {hash} aside for now ({answer:?})");
+                    self.look_up(&open).await;
+                    return Verdict::Held;
+                }
+                Ok(SubmitAnswer::DuplicateInvalid) => {
+                    error!("{node} holds block {hash} to be invalid");
+                    return Verdict::Refused;
+                }
+                Ok(SubmitAnswer::Rejected(reason)) => {
+                    if reason != last_refusal {
+                        error!("{node} refuses block {hash}: {reason}");
+                        last_refusal.clone_from(&reason);
+                    }
+                    // A node that is behind, or whose clock is, will think better of it.
+                    refusals += 1;
+                    if !may_pass(&reason) || refusals > 40 {
+                        return Verdict::Refused;
+                    }
+                }
+                Err(why) => warn!("block {hash} did not reach {node}, trying again: {why}"),
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                // What is on disk is submitted again at the next start.
+                () = self.shutdown.cancelled() => return Verdict::Unanswered,
+            }
+            if open.is_confirmed() {
+                // Another node has it in its chain; this one will hear of it from the network.
+                return Verdict::Held;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Looks after every open block at each new tip, and every half minute.
+    async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut tips = self.nodes.templates();
+        let mut next = Instant::now() + FOLLOW_EVERY;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = tips.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if !tips.borrow_and_update().as_ref().is_some_and(|update| update.new_tip) {
+                        continue;
+                    }
+                }
+                () = tokio::time::sleep_until(next) => {}
+            }
+            next = Instant::now() + FOLLOW_EVERY;
+            let open: Vec<_> = self.open.lock().values().cloned().collect();
+            for block in open {
+                self.look_up(&block).await;
+            }
+        }
+    }
+
+    /// Asks the chain about one block and acts on the answer.
+    async fn look_up(self: &Arc<Self>, open: &Arc<OpenBlock>) {
+        let (hash, height) = {
+            let state = open.state.lock();
+            (shown(&state.row), state.row.height)
+        };
+        let buried = self.nodes.network().is_some_and(|network| network.height >= height + SETTLED);
+        match self.on_chain(&hash).await {
+            Some(BlockStatus::Confirmed { confirmations, .. }) if confirmations >= SETTLED => {
+                self.settle(open, BlockFate::Mature, confirmations, true).await;
+            }
+            Some(BlockStatus::Confirmed { confirmations, .. }) => {
+                self.settle(open, BlockFate::Confirmed, confirmations, false).await;
+            }
+            Some(BlockStatus::SideChain { .. }) => self.settle(open, BlockFate::Orphaned, 0, buried).await,
+            Some(BlockStatus::Unknown) => {
+                // A node that had it has lost it (crashed, restored, reindexed): hand it over again.
+                open.confirmed.store(false, Ordering::Relaxed);
+                self.submit(open);
+            }
+            None => {}
+        }
+    }
+
+    /// The best that any node says of a block: in its chain, beside it, not known; `None` when none answers.
+    async fn on_chain(&self, hash: &str) -> Option<BlockStatus> {
+        let mut best = None;
+        for node in self.nodes.node_names() {
+            let Ok(status) = self.nodes.block_status(&node, hash).await else { continue };
+            let rank = |status: &BlockStatus| match status {
+                BlockStatus::Confirmed { confirmations, .. } => 2 + u64::from(*confirmations),
+                BlockStatus::SideChain { .. } => 1,
+                BlockStatus::Unknown => 0,
+            };
+            if best.as_ref().is_none_or(|known| rank(&status) > rank(known)) {
+                best = Some(status);
+            }
+        }
+        best
+    }
+
+    /// Writes down what became of a block, where it changed.
+    async fn settle(&self, open: &OpenBlock, fate: BlockFate, confirmations: u32, settled: bool) {
+        open.confirmed.store(matches!(fate, BlockFate::Confirmed | BlockFate::Mature), Ordering::Relaxed);
+        let (found, fate_changed) = {
+            let mut state = open.state.lock();
+            let fate_changed = state.row.fate != fate;
+            // Confirmations alone are not worth a write to the card: they follow from the chain.
+            if !fate_changed && !settled {
+                return;
+            }
+            (state.row.fate, state.row.confirmations) = (fate, confirmations);
+            let mut found = state.clone();
+            if settled && fate != BlockFate::Rejected {
+                found.block = Arc::from([]); // A node has it; the archive need not.
+            }
+            (found, fate_changed)
+        };
+        let row = found.row.clone();
+        if let Some(spool) = self.spool.clone() {
+            let written = tokio::task::spawn_blocking(move || spool.update(&found, settled)).await;
+            if let Ok(Err(why)) = written {
+                warn!("the fate of block {} cannot be written to the spool, trying again later: {why}", shown(&row));
+            } else if settled {
+                self.open.lock().remove(&row.hash);
+            }
+        } else if settled {
+            self.open.lock().remove(&row.hash);
+        }
+        self.record(&row).await;
+        if fate_changed {
+            match fate {
+                BlockFate::Confirmed => info!("block {} is in the chain", shown(&row)),
+                BlockFate::Mature => info!("block {} is {SETTLED} deep: its reward can be spent", shown(&row)),
+                BlockFate::Orphaned => warn!("block {} lost its place in the chain", shown(&row)),
+                BlockFate::Rejected => error!(
+                    "every node refuses block {}; it is kept in the spool's archive, please report it",
+                    shown(&row)
+                ),
+                BlockFate::Pending => {}
+            }
+        }
+        self.bus.send(Event::BlockFate { hash: shown(&row), height: row.height, fate, confirmations });
+    }
+
+    /// Waits until every found block is on disk, but not for ever.
+    pub async fn durable(&self, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        while self.writing.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A found block that no node has in its chain yet: the pool should not be stopped for an update now.
+    pub fn has_unconfirmed(&self) -> bool {
+        self.open.lock().values().any(|open| !open.is_confirmed())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Held,
+    Refused,
+    Unanswered,
+}
+
+/// Refusals that say more of the node's state than of the block.
+fn may_pass(reason: &str) -> bool {
+    ["prev-blk-not-found", "time-too-new", "inconclusive", "bad-prevblk"].iter().any(|known| reason.contains(known))
+}
+
+fn shown(row: &BlockRow) -> String {
+    let mut hash = row.hash;
+    hash.reverse();
+    hex::encode(hash)
+}

@@ -1,0 +1,205 @@
+//! Jobs: made of what the node offers, sent to every miner, and never long without a new one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+use warppool_events::{Bus, Event, Level};
+use warppool_ledger::{Ledger, NotifySample};
+use warppool_node::{BlockStatus, Nodes, TipNews, Update};
+use warppool_stratum::{Broadcast, Server};
+use warppool_work::{Chain, Job, JobFactory, Template};
+
+use crate::desk::now_ms;
+
+/// Blocks between two changes of the difficulty.
+const RETARGET: u32 = 2016;
+
+#[derive(Debug)]
+pub struct Jobs {
+    pub factory: JobFactory,
+    pub nodes: Nodes,
+    pub server: Arc<Server>,
+    pub ledger: Ledger,
+    pub bus: Bus,
+    pub chain: Chain,
+    /// Send a job without transactions as soon as a new tip is known.
+    pub empty_first: bool,
+    /// Longest time between two jobs, also while no node offers anything new: miners take silence for a dead pool.
+    pub keepalive: Duration,
+}
+
+/// What is being mined.
+#[derive(Debug, Default)]
+struct Current {
+    /// Of the last job, and when the node made it.
+    template: Option<(Arc<Template>, Instant)>,
+}
+
+impl Jobs {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut templates = self.nodes.templates();
+        let mut tips = self.nodes.tip_news();
+        let mut current = Current::default();
+        // A template may be there already.
+        templates.mark_changed();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = templates.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let update = templates.borrow_and_update().clone();
+                    if let Some(update) = update {
+                        self.on_template(&mut current, &update);
+                    }
+                }
+                Ok(()) = tips.changed(), if self.empty_first => {
+                    let news = tips.borrow_and_update().clone();
+                    if let Some(news) = news {
+                        self.on_tip(&mut current, &news).await;
+                    }
+                }
+                () = tokio::time::sleep(self.keepalive) => self.on_silence(&mut current),
+            }
+        }
+    }
+
+    fn on_template(&self, current: &mut Current, update: &Update) {
+        let is_new_tip = current.tip() != Some(update.template.prev_hash);
+        let job = match self.factory.build(&update.template, is_new_tip) {
+            Ok(job) => Arc::new(job),
+            Err(why) => {
+                let message = format!("the template of {} cannot be mined: {why}", update.node);
+                error!("{message}");
+                self.bus.send(Event::Notice { level: Level::Error, message });
+                return;
+            }
+        };
+        current.template = Some((Arc::clone(&update.template), Instant::now()));
+        let broadcast = self.publish(&job);
+        if update.new_tip {
+            info!("mining on height {} ({} transactions, told by {:?})", job.height, job.transactions, update.source);
+        }
+        if is_new_tip {
+            self.measure(&job, update.tip_seen, &broadcast);
+        }
+    }
+
+    /// An empty job on a tip whose template is still being made. Its height is asked for, since a block with the wrong one
+    /// would be worth nothing; where the difficulty may change with the next block the wait is the better choice.
+    async fn on_tip(&self, current: &mut Current, news: &TipNews) {
+        let Some(known) = current.template.as_ref().map(|(template, _)| Arc::clone(template)) else { return };
+        if known.prev_hash == news.hash || known.max_time != u32::MAX {
+            return;
+        }
+        let mut displayed = news.hash;
+        displayed.reverse();
+        let Ok(BlockStatus::Confirmed { height, confirmations: 1 }) =
+            self.nodes.block_status(&news.node, &hex::encode(displayed)).await
+        else {
+            return;
+        };
+        let height = height + 1;
+        if height.is_multiple_of(RETARGET) {
+            return;
+        }
+        let template = Template {
+            height,
+            prev_hash: news.hash,
+            cur_time: ((now_ms() / 1000) as u32).max(known.min_time),
+            coinbase_value: subsidy(height, self.chain),
+            transactions: Vec::new(),
+            witness_commitment: None,
+            ..(*known).clone()
+        };
+        let template = Arc::new(template);
+        match self.factory.build_empty(&template, true) {
+            Ok(job) => {
+                let job = Arc::new(job);
+                current.template = Some((template, Instant::now()));
+                let broadcast = self.publish(&job);
+                self.measure(&job, news.seen, &broadcast);
+            }
+            Err(why) => debug!("no empty job for the new tip: {why}"),
+        }
+    }
+
+    /// Nothing new for a while: the same work under a new id, with the time moved on.
+    fn on_silence(&self, current: &mut Current) {
+        let Some((template, since)) = &current.template else { return };
+        let mut again = (**template).clone();
+        let passed = u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX);
+        again.cur_time = template.cur_time.saturating_add(passed).min(template.max_time);
+        match self.factory.build(&Arc::new(again), false) {
+            Ok(job) => {
+                self.publish(&Arc::new(job));
+            }
+            Err(why) => debug!("the job cannot be refreshed: {why}"),
+        }
+    }
+
+    fn publish(&self, job: &Arc<Job>) -> Broadcast {
+        let broadcast = self.server.publish(Arc::clone(job));
+        self.bus.send(Event::NewJob {
+            job: job.id.to_string(),
+            height: job.height,
+            clean: job.clean,
+            transactions: job.transactions,
+            coinbase_value_sat: job.value,
+        });
+        broadcast
+    }
+
+    /// Keeps how long the news of a tip took to the miners.
+    fn measure(&self, job: &Job, tip_seen: Instant, broadcast: &Broadcast) {
+        let total = tip_seen.elapsed();
+        if broadcast.miners == 0 {
+            return;
+        }
+        let last_ms = total.as_secs_f64() * 1e3;
+        let first_ms = last_ms - (broadcast.last.saturating_sub(broadcast.first)).as_secs_f64() * 1e3;
+        let miners = broadcast.miners;
+        self.ledger.notify_sample(NotifySample {
+            at_ms: now_ms(),
+            height: job.height,
+            miners: miners as u32,
+            first_ms,
+            last_ms,
+        });
+        self.bus.send(Event::TipToNotify { height: job.height, miners, first_ms, last_ms });
+    }
+}
+
+impl Current {
+    fn tip(&self) -> Option<warppool_work::Hash> {
+        self.template.as_ref().map(|(template, _)| template.prev_hash)
+    }
+}
+
+/// What a block may create, satoshis.
+fn subsidy(height: u32, chain: Chain) -> u64 {
+    let halvings = height / if chain == Chain::Regtest { 150 } else { 210_000 };
+    5_000_000_000u64.checked_shr(halvings).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subsidy_halves_as_the_chain_has_it() {
+        for (height, chain, expected) in [
+            (0, Chain::Mainnet, 5_000_000_000),
+            (209_999, Chain::Mainnet, 5_000_000_000),
+            (840_000, Chain::Mainnet, 312_500_000),
+            (149, Chain::Regtest, 5_000_000_000),
+            (150, Chain::Regtest, 2_500_000_000),
+            (u32::MAX, Chain::Regtest, 0),
+        ] {
+            assert_eq!(subsidy(height, chain), expected, "{chain} {height}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The running pool: job broadcast, share intake, block submission, roll-ups; owns the tasks.
+//!
+//! [`Engine::start`] wires the rooms: node → jobs → Stratum → judged shares → ledger, and a found block → every node and the
+//! spool. What the API shows of it are the plain values of [`view`].
+
+mod blocks;
+mod desk;
+mod engine;
+mod intake;
+mod jobs;
+mod rolling;
+mod roster;
+mod settings;
+pub mod spool;
+pub mod view;
+
+pub use engine::{Bound, Engine};
+pub use intake::ShareCounts;
+pub use settings::StartOptions;

@@ -1,0 +1,112 @@
+//! What a node says of a block: when it is handed over, and later.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::RpcError;
+use crate::error::{code, printable};
+use crate::rpc::{Patience, Rpc};
+
+/// submitblock's answer. None of them is the last word: the chain is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubmitAnswer {
+    Accepted,
+    /// The node had it already, and it is valid.
+    Duplicate,
+    /// The node had it already, and has not validated it to the end.
+    DuplicateInconclusive,
+    /// The node had it already, and it is invalid.
+    DuplicateInvalid,
+    /// Not invalid as far as was checked: a valid block that is not on the best chain is answered so too.
+    Inconclusive,
+    /// Invalid, with the node's reason.
+    Rejected(String),
+}
+
+impl SubmitAnswer {
+    fn from_result(result: Option<&str>) -> Self {
+        match result {
+            None => Self::Accepted,
+            Some("duplicate") => Self::Duplicate,
+            Some("duplicate-inconclusive") => Self::DuplicateInconclusive,
+            Some("duplicate-invalid") => Self::DuplicateInvalid,
+            Some("inconclusive") => Self::Inconclusive,
+            Some(reason) => Self::Rejected(printable(reason)),
+        }
+    }
+
+    /// Whether the node has the block and does not hold it for invalid.
+    pub fn is_held(&self) -> bool {
+        !matches!(self, Self::DuplicateInvalid | Self::Rejected(_))
+    }
+}
+
+/// Where a block stands in a node's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockStatus {
+    /// In the best chain; the tip has one confirmation.
+    Confirmed {
+        confirmations: u32,
+        height: u32,
+    },
+    /// Known, but not in the best chain.
+    SideChain {
+        height: u32,
+    },
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    confirmations: i64,
+    height: u32,
+}
+
+pub(crate) async fn submit(rpc: &Rpc, block_hex: &str, patience: Patience) -> Result<SubmitAnswer, RpcError> {
+    let answer = rpc.call("submitblock", &[block_hex], patience).await.and_then(|reply| {
+        let result: Option<String> = reply.result()?;
+        Ok(SubmitAnswer::from_result(result.as_deref()))
+    });
+    match answer {
+        // "Block decode failed": an answer about this block, not about the node.
+        Err(RpcError::Rpc { code: code::DESERIALIZATION, message, .. }) => Ok(SubmitAnswer::Rejected(message)),
+        other => other,
+    }
+}
+
+pub(crate) async fn status(rpc: &Rpc, hash: &str, patience: Patience) -> Result<BlockStatus, RpcError> {
+    let header: Header = match rpc.call("getblockheader", &json!([hash, true]), patience).await {
+        Ok(reply) => match reply.value() {
+            Err(RpcError::Rpc { code: code::INVALID_ADDRESS_OR_KEY, .. }) => return Ok(BlockStatus::Unknown),
+            other => other?,
+        },
+        Err(RpcError::Rpc { code: code::INVALID_ADDRESS_OR_KEY, .. }) => return Ok(BlockStatus::Unknown),
+        Err(error) => return Err(error),
+    };
+    let height = header.height;
+    Ok(match u32::try_from(header.confirmations) {
+        Ok(confirmations @ 1..) => BlockStatus::Confirmed { confirmations, height },
+        _ => BlockStatus::SideChain { height },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_of_submitblock_is_told_apart() {
+        for (result, answer, held) in [
+            (None, SubmitAnswer::Accepted, true),
+            (Some("duplicate"), SubmitAnswer::Duplicate, true),
+            (Some("duplicate-inconclusive"), SubmitAnswer::DuplicateInconclusive, true),
+            (Some("duplicate-invalid"), SubmitAnswer::DuplicateInvalid, false),
+            (Some("inconclusive"), SubmitAnswer::Inconclusive, true),
+            (Some("high-hash"), SubmitAnswer::Rejected("high-hash".into()), false),
+            (Some(""), SubmitAnswer::Rejected(String::new()), false),
+        ] {
+            assert_eq!(SubmitAnswer::from_result(result), answer);
+            assert_eq!(answer.is_held(), held, "{answer:?}");
+        }
+    }
+}
