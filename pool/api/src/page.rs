@@ -17,10 +17,10 @@ const FILES: [(&str, &str, &str); 4] = [
 pub(crate) fn routes() -> Router<App> {
     FILES
         .into_iter()
-        .fold(Router::new(), |router, (path, kind, text)| router.route(path, get(move || file(kind, text))))
+        .fold(Router::new(), |router, (path, kind, text)| router.route(path, get(async move || file(kind, text))))
 }
 
-async fn file(kind: &'static str, text: &'static str) -> Response {
+fn file(kind: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         // After an update the page has to fit the API.

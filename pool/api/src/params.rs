@@ -52,16 +52,10 @@ impl Params {
 
     pub(crate) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        match choices.iter().find(|(choice, _)| *choice == text) {
-            Some((_, value)) => Ok(Some(*value)),
-            None => {
-                let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
-                Err(Problem::parameter(
-                    name,
-                    format!("{name} is {text:?}"),
-                    format!("give one of {}", names.join(", ")),
-                ))
-            }
-        }
+        let chosen = choices.iter().find(|(choice, _)| *choice == text);
+        chosen.map(|(_, value)| Some(*value)).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+            Problem::parameter(name, format!("{name} is {text:?}"), format!("give one of {}", names.join(", ")))
+        })
     }
 }

@@ -28,7 +28,7 @@ const REQUEST_BYTES: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(100);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n\
-    connection: close\r\ncontent-length: 104\r\n\r\n\
+    connection: close\r\ncontent-length: 106\r\n\r\n\
     {\"type\":\"urn:warppool:problem:full\",\"title\":\"Too many connections\",\"status\":503,\"code\":\"full\",\"detail\":\"\"}";
 
 /// What clients may cost.

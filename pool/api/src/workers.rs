@@ -20,7 +20,7 @@ pub(crate) fn routes() -> Router<App> {
 }
 
 #[derive(Serialize)]
-struct Workers {
+struct Listed {
     workers: Vec<WorkerView>,
     /// Of all there are to page through.
     total: usize,
@@ -28,7 +28,7 @@ struct Workers {
     offset: usize,
 }
 
-async fn list(State(app): State<App>, params: Params) -> Result<Json<Workers>, Problem> {
+async fn list(State(app): State<App>, params: Params) -> Result<Json<Listed>, Problem> {
     let params = params.only(&["limit", "offset", "online"])?;
     let limit = params.number("limit", 1..=MOST, DEFAULT)?;
     let offset = params.number("offset", 0..=usize::MAX, 0)?;
@@ -37,7 +37,7 @@ async fn list(State(app): State<App>, params: Params) -> Result<Json<Workers>, P
     workers.retain(|worker| online.is_none_or(|online| worker.online == online));
     let total = workers.len();
     let workers = workers.into_iter().skip(offset).take(limit).collect();
-    Ok(Json(Workers { workers, total, limit, offset }))
+    Ok(Json(Listed { workers, total, limit, offset }))
 }
 
 async fn one(

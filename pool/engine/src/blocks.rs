@@ -40,6 +40,8 @@ pub struct Blocks {
     /// `None` where the data folder cannot be written: blocks are then kept in memory alone, and that is told.
     spool: Option<Spool>,
     open: Mutex<HashMap<Hash, Arc<OpenBlock>>>,
+    /// Blocks ever found, without those every node refused.
+    count: AtomicUsize,
     /// Found blocks on their way to the disk.
     writing: AtomicUsize,
     shutdown: CancellationToken,
@@ -76,6 +78,7 @@ impl Blocks {
             bus,
             spool,
             open: Mutex::default(),
+            count: AtomicUsize::new(0),
             writing: AtomicUsize::new(0),
             shutdown: shutdown.clone(),
         });
@@ -96,6 +99,11 @@ impl Blocks {
     async fn mend_list(&self, pending: &[FoundBlock], archived: &[FoundBlock]) {
         let known: HashMap<Hash, BlockFate> =
             self.ledger.blocks(usize::MAX).unwrap_or_default().into_iter().map(|row| (row.hash, row.fate)).collect();
+        let counts = |fate: &BlockFate| *fate != BlockFate::Rejected;
+        let lost = pending.iter().chain(archived).filter(|found| !known.contains_key(&found.row.hash));
+        let count = known.values().filter(|fate| counts(fate)).count()
+            + lost.filter(|found| counts(&found.row.fate)).count();
+        self.count.store(count, Ordering::Relaxed);
         for found in pending.iter().chain(archived) {
             if !known.contains_key(&found.row.hash) {
                 self.record(&found.row).await;
@@ -124,6 +132,7 @@ impl Blocks {
         self.submit(&open);
         if is_new {
             let this = Arc::clone(self);
+            self.count.fetch_add(1, Ordering::Relaxed);
             self.writing.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
                 this.make_durable(&found).await;
@@ -355,10 +364,10 @@ impl Blocks {
                 BlockFate::Confirmed => info!("block {} is in the chain", shown(&row)),
                 BlockFate::Mature => info!("block {} is {SETTLED} deep: its reward can be spent", shown(&row)),
                 BlockFate::Orphaned => warn!("block {} lost its place in the chain", shown(&row)),
-                BlockFate::Rejected => error!(
-                    "every node refuses block {}; it is kept in the spool's archive, please report it",
-                    shown(&row)
-                ),
+                BlockFate::Rejected => {
+                    self.count.fetch_sub(1, Ordering::Relaxed);
+                    error!("every node refuses block {}; it is kept in the spool's archive, please report it", shown(&row));
+                }
                 BlockFate::Pending => {}
             }
         }
@@ -371,6 +380,11 @@ impl Blocks {
         while self.writing.load(Ordering::Relaxed) > 0 && Instant::now() < until {
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Blocks ever found, without those every node refused.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// A found block that no node has in its chain yet: the pool should not be stopped for an update now.

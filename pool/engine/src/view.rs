@@ -1,5 +1,7 @@
 //! What can be seen of the running pool: plain values, made on request, that the API serves as they are.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use warppool_config::{Hardware, Limits};
 use warppool_events::BlockFate;
@@ -45,6 +47,13 @@ pub struct Hashrates {
     pub five_minutes: f64,
     pub hour: f64,
     pub day: f64,
+}
+
+/// A worker's hashes per second since start; its days are at `/api/hashrate`.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct WorkerRates {
+    pub five_minutes: f64,
+    pub hour: f64,
 }
 
 /// Since start, by reason where refused.
@@ -129,7 +138,7 @@ pub struct WorkerView {
     pub agent: String,
     pub tls: bool,
     pub difficulty: Option<f64>,
-    pub hashrate: Hashrates,
+    pub hashrate: WorkerRates,
     pub accepted: u64,
     pub refused: u64,
     pub refused_by: Vec<ReasonCount>,
@@ -246,13 +255,16 @@ impl Engine {
         let inner = &self.inner;
         let now = inner.intake.now();
         let sessions = inner.server.sessions();
+        let mut by_name: HashMap<&str, Vec<&SessionInfo>> = HashMap::new();
+        for session in &sessions {
+            by_name.entry(session.name.as_deref().unwrap_or_default()).or_default().push(session);
+        }
         let mut views: Vec<WorkerView> = inner
             .ledger
             .workers()
             .into_iter()
             .map(|known| {
-                let here: Vec<&SessionInfo> =
-                    sessions.iter().filter(|session| session.name.as_deref() == Some(&*known.name)).collect();
+                let here = by_name.get(&*known.name).map_or(&[][..], Vec::as_slice);
                 let pace = inner.roster.by_name(&known.name);
                 let rate = |minutes| pace.as_ref().map_or(0.0, |worker| worker.hashrate(minutes, now));
                 WorkerView {
@@ -260,11 +272,7 @@ impl Engine {
                     connections: here.len(),
                     tls: here.iter().any(|session| session.tls),
                     difficulty: here.first().and_then(|session| session.difficulty),
-                    hashrate: Hashrates {
-                        five_minutes: rate(5),
-                        hour: rate(60),
-                        day: self.mean_over_day(Some(known.id)),
-                    },
+                    hashrate: WorkerRates { five_minutes: rate(5), hour: rate(60) },
                     accepted: known.totals.accepted,
                     refused: known.totals.rejected_total(),
                     refused_by: reasons(&known.totals),
@@ -363,8 +371,7 @@ impl Engine {
 
     /// Found blocks that are or were in the chain, and those still on the way.
     pub fn blocks_found(&self) -> usize {
-        let rows = self.inner.ledger.blocks(usize::MAX).unwrap_or_default();
-        rows.iter().filter(|row| row.fate != BlockFate::Rejected).count()
+        self.inner.blocks.count()
     }
 
     /// A found block no node has in its chain yet.
@@ -380,14 +387,14 @@ impl Engine {
 
     pub fn hashrates(&self) -> Hashrates {
         let intake = &self.inner.intake;
-        Hashrates { five_minutes: intake.hashrate(5), hour: intake.hashrate(60), day: self.mean_over_day(None) }
+        Hashrates { five_minutes: intake.hashrate(5), hour: intake.hashrate(60), day: self.mean_over_day() }
     }
 
     /// From the ledger, so that it holds across restarts.
-    fn mean_over_day(&self, worker: Option<warppool_ledger::WorkerId>) -> f64 {
+    fn mean_over_day(&self) -> f64 {
         let now = crate::desk::now_ms();
         let span = now.saturating_sub(DAY_MS)..now;
-        let Ok(buckets) = self.inner.ledger.hashrate(worker, span, Resolution::Hour) else { return 0.0 };
+        let Ok(buckets) = self.inner.ledger.hashrate(None, span, Resolution::Hour) else { return 0.0 };
         let mut sum = Tally::default();
         for bucket in &buckets {
             sum.merge(&bucket.tally);

@@ -122,12 +122,14 @@ async fn a_commit_that_was_told_to_fail_but_reached_the_disk_counts_once() {
 #[tokio::test]
 async fn damage_found_while_writing_moves_everything_in_memory_to_another_ledger() {
     let dir = tempfile::tempdir().unwrap();
-    let (ledger, fault, bus) = open(dir.path());
+    // Nothing can be made where a file is: memory is what is left.
+    let folder = dir.path().join("file");
+    std::fs::write(&folder, "").unwrap();
+    let (ledger, fault, bus) = open(&folder);
     let worker = ledger.worker_id("a", "");
     ledger.shares(&[share(worker)]);
     fault.set(DAMAGED);
     ledger.put_setting("a", "1").await.unwrap();
-    // There was no file to set aside here: memory is what is left.
     assert_eq!(ledger.stats().state, LedgerState::MemoryOnly);
     assert!(format!("{:?}", bus.recent(9)).contains("page not found"));
     ledger.shares(&[share(worker)]);

@@ -73,7 +73,7 @@ fn durable(options: &Options) -> Result<Ready, Unusable> {
         Ok(None) => {}
         Ok(Some(Adopted { aside: None })) => messages.push("the restored ledger is in use".to_owned()),
         Ok(Some(Adopted { aside: Some(aside) })) => {
-            messages.push(format!("the restored ledger is in use; the one before it is kept as {}", aside.display()))
+            messages.push(format!("the restored ledger is in use; the one before it is kept as {}", aside.display()));
         }
         Err(error) => messages.push(format!("a restored ledger cannot be put in place: {error}")),
     }

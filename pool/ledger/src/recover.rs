@@ -20,16 +20,14 @@ use crate::{Options, pages, value};
 pub(crate) struct Fresh {
     pub(crate) store: LmdbStore,
     pub(crate) rescued: u64,
-    pub(crate) aside: PathBuf,
+    pub(crate) aside: Option<PathBuf>,
 }
 
 impl Fresh {
     pub(crate) fn message(&self, what: &str) -> String {
         let Self { rescued, aside, .. } = self;
-        format!(
-            "the ledger was damaged ({what}) and is set aside as {}; a new one holds {rescued} records of it",
-            aside.display()
-        )
+        let aside = aside.as_ref().map(|aside| format!(" and is set aside as {}", aside.display())).unwrap_or_default();
+        format!("the ledger was damaged ({what}){aside}; a new one holds {rescued} records of it")
     }
 }
 
@@ -40,7 +38,7 @@ pub(crate) fn start_afresh(options: &Options) -> Result<Fresh, StoreError> {
     let rescued = rescue(&dir.join(DATA), &mut staging)?;
     staging.complete()?;
     let adopted = staged::adopt(dir, options.clock.now_ms()).map_err(|error| from_io(&error))?;
-    let aside = adopted.and_then(|adopted| adopted.aside).unwrap_or_default();
+    let aside = adopted.and_then(|adopted| adopted.aside);
     Ok(Fresh { store: LmdbStore::open(dir, options.map_size)?, rescued, aside })
 }
 

@@ -28,9 +28,9 @@ impl Resolution {
         at_ms - at_ms % self.span_ms()
     }
 
-    /// The tier that shows a span in a readable number of points: up to 144 of five minutes, 336 of an hour, then days.
+    /// The tier that shows a span in a readable number of points: up to 288 of five minutes, 336 of an hour, then days.
     pub fn for_span(span_ms: u64) -> Self {
-        if span_ms <= 12 * Self::Hour.span_ms() {
+        if span_ms <= Self::Day.span_ms() {
             Self::FiveMinutes
         } else if span_ms <= 14 * Self::Day.span_ms() {
             Self::Hour
@@ -59,7 +59,8 @@ mod tests {
         let day = Resolution::Day.span_ms();
         let cases = [
             (day / 4, Resolution::FiveMinutes),
-            (day, Resolution::Hour),
+            (day, Resolution::FiveMinutes),
+            (day + 1, Resolution::Hour),
             (7 * day, Resolution::Hour),
             (90 * day, Resolution::Day),
         ];

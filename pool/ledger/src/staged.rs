@@ -114,3 +114,47 @@ fn set_aside(path: &Path, now_ms: u64) -> io::Result<PathBuf> {
     fs::rename(path, &aside)?;
     Ok(aside)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP_SIZE: u64 = 1 << 20;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn one_that_is_given_up_leaves_no_trace_and_one_that_was_killed_is_cleaned_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut given_up = Staging::new(dir.path(), MAP_SIZE);
+        given_up.commit(&Batch::from([(b"a".to_vec(), Some(vec![1]))])).unwrap();
+        drop(given_up);
+        assert!(names(dir.path()).is_empty());
+        let mut killed = Staging::new(dir.path(), MAP_SIZE);
+        killed.commit(&Batch::from([(b"a".to_vec(), Some(vec![1]))])).unwrap();
+        std::mem::forget(killed);
+        assert_eq!(names(dir.path()).len(), 1);
+        assert!(adopt(dir.path(), 0).unwrap().is_none(), "half made is not made");
+        clean(dir.path());
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_power_cut_between_the_renames_is_made_good_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(DATA), "the one before").unwrap();
+        Staging::new(dir.path(), MAP_SIZE).complete().unwrap();
+        assert_eq!(fs::read(dir.path().join(DATA)).unwrap(), b"the one before");
+        // As if the power went after the first of the two.
+        fs::rename(dir.path().join(DATA), dir.path().join("data.mdb.aside-00000000000-0")).unwrap();
+        let adopted = adopt(dir.path(), 0).unwrap().unwrap();
+        assert_eq!(adopted.aside, None);
+        assert_eq!(names(dir.path()), [DATA, "data.mdb.aside-00000000000-0"]);
+        assert!(adopt(dir.path(), 0).unwrap().is_none());
+    }
+}

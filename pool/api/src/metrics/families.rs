@@ -86,13 +86,14 @@ fn chain(text: &mut Text, overview: &Overview, counters: &Counters) {
     let help = "Jobs sent to all miners.";
     text.single(Counter, "warppool_job_broadcasts_total", help, counters.stratum.broadcasts);
     let tip = &overview.tip_to_notify;
+    let help = "Blocks the times from tip to notify are of; the oldest is forgotten for the newest.";
+    text.single(Gauge, "warppool_tip_to_notify_samples", help, tip.samples);
     if tip.samples > 0 {
         let help =
             "From the news of a new tip to the last miner's job handed to the kernel, over the blocks last kept.";
         text.family(Summary, "warppool_tip_to_notify_seconds", help)
             .sample("", &[("quantile", "0.5")], tip.p50_ms / 1000.0)
-            .sample("", &[("quantile", "0.99")], tip.p99_ms / 1000.0)
-            .sample("_count", &[], tip.samples);
+            .sample("", &[("quantile", "0.99")], tip.p99_ms / 1000.0);
     }
     if let Some(last) = tip.last_ms {
         let help = "The same for the newest block.";

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use heed::EnvOpenOptions;
 use proptest::prelude::*;
 
 use super::{meta, salvage, walk};
@@ -89,11 +88,7 @@ proptest! {
 #[test]
 fn an_empty_file_is_byte_for_byte_what_lmdb_makes() {
     let dir = tempfile::tempdir().unwrap();
-    let mut options = EnvOpenOptions::new();
-    options.map_size(MAP_SIZE as usize);
-    // SAFETY: the file is in a folder of this test's own.
-    #[allow(unsafe_code)]
-    drop(unsafe { options.open(dir.path()) }.unwrap());
+    Box::new(LmdbStore::open_as_found(dir.path(), MAP_SIZE).unwrap()).close();
     let made = std::fs::read(dir.path().join(DATA)).unwrap();
     assert_eq!(made, meta::empty(made.len() / 2, MAP_SIZE));
 }

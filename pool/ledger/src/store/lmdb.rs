@@ -4,6 +4,7 @@
 //! memory card pays for each. The file moves between such machines.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,9 @@ use crate::pages;
 
 /// The name LMDB gives its file within an environment's directory.
 pub(crate) const DATA: &str = "data.mdb";
+
+/// Least address space that is worth a ledger on disk.
+const LEAST_MAP: usize = 64 << 20;
 
 /// Readers at one time; one slot takes 64 bytes of the lock file.
 const MAX_READERS: u32 = 1024;
@@ -38,12 +42,28 @@ impl LmdbStore {
         if !path.exists() {
             pages::write_empty(&path, map_size).map_err(|error| from_io(&error))?;
         }
+        Self::open_as_found(dir, map_size)
+    }
+
+    /// Opens what is there; where nothing is, LMDB makes a file with the machine's own page size. Where so much address space
+    /// is not to be had (a process limit), a smaller part is reserved.
+    pub(crate) fn open_as_found(dir: &Path, map_size: u64) -> Result<Self, StoreError> {
+        let path = dir.join(DATA);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(usize::try_from(map_size).unwrap_or(usize::MAX >> 1)).max_readers(MAX_READERS);
-        // SAFETY: the file is mapped. It changes only through LMDB: the directory is the pool's own (0700) and locked
-        // against a second process by the caller, and no flag that weakens LMDB's own locking is set.
-        #[allow(unsafe_code)]
-        let env = unsafe { options.open(dir) }.map_err(from_heed)?;
+        options.max_readers(MAX_READERS);
+        let mut reserved = usize::try_from(map_size).unwrap_or(1 << 30);
+        let env = loop {
+            options.map_size(reserved);
+            // SAFETY: the file is mapped. It changes only through LMDB: the directory is the pool's own (0700) and locked
+            // against a second process by the caller, and no flag that weakens LMDB's own locking is set.
+            #[allow(unsafe_code)]
+            match unsafe { options.open(dir) } {
+                Err(heed::Error::Io(error)) if error.kind() == ErrorKind::OutOfMemory && reserved > LEAST_MAP => {
+                    reserved = (reserved / 4).max(LEAST_MAP);
+                }
+                opened => break opened.map_err(from_heed)?,
+            }
+        };
         let reader = env.read_txn().map_err(from_heed)?;
         let db = env
             .open_databases_and_commit(reader, |opener, reader| {
@@ -179,7 +199,6 @@ fn from_heed(error: heed::Error) -> StoreError {
 }
 
 pub(crate) fn from_io(error: &std::io::Error) -> StoreError {
-    use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             StoreError::Full(error.to_string())

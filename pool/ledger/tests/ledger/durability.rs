@@ -65,6 +65,30 @@ async fn everything_acknowledged_survives_kill_9() {
     }
 }
 
+/// Not a test: what the next one runs with little address space.
+#[test]
+#[ignore = "started by another test"]
+fn a_pool_that_opens_its_ledger() {
+    let Some(folder) = std::env::var_os(WRITE_TO) else { return };
+    let opened = Ledger::open(Options::new(folder, warppool_events::Bus::new()));
+    assert_eq!(opened.state, LedgerState::Durable, "{}", opened.message);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_address_space_is_limited_less_is_reserved() {
+    let pool = Pool::new();
+    let arguments = "--ignored --exact durability::a_pool_that_opens_its_ledger";
+    let ended = Command::new("/bin/sh")
+        .args(["-c", &format!("ulimit -v 3000000 && exec \"$0\" {arguments}")])
+        .arg(std::env::current_exe().unwrap())
+        .env(WRITE_TO, pool.folder())
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    assert!(pool.file().exists());
+}
+
 #[tokio::test]
 async fn a_ledger_in_use_is_left_to_its_pool_and_the_second_works_in_memory() {
     let pool = Pool::new();

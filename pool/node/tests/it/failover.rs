@@ -13,7 +13,7 @@ use crate::{node, settings, start, until};
 async fn the_first_node_is_mined_on_though_the_second_answers_sooner() {
     let (a, b) = (FakeCore::start().await, FakeCore::start().await);
     a.fault("getnetworkinfo", Fault::Hang);
-    let brief = Settings { rpc_timeout: Duration::from_millis(100), ..settings(vec![node("a", &a), node("b", &b)]) };
+    let brief = Settings { rpc_timeout: Duration::from_millis(500), ..settings(vec![node("a", &a), node("b", &b)]) };
     let pool = start(brief);
     let first = update(&pool, |_| true).await;
     assert_eq!(first.node, "a");

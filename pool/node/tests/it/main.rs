@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, and their helpers")]
 
-#[path = "../core.rs"]
 mod core;
 mod failover;
 mod gbt;
@@ -38,7 +37,7 @@ fn settings(nodes: Vec<NodeSettings>) -> Settings {
         fee_refresh: Duration::from_mins(1),
         return_after: Duration::from_millis(150),
         zmq_patience: Duration::from_millis(200),
-        catch_up: Duration::from_millis(400),
+        catch_up: Duration::from_secs(1),
         ..Settings::new(Chain::Regtest)
     }
 }

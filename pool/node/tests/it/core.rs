@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-const TEMPLATE: &str = include_str!("data/regtest.json");
+const TEMPLATE: &str = include_str!("../data/regtest.json");
 
 /// What goes wrong with a method.
 #[derive(Clone, Copy, Debug)]
