@@ -56,12 +56,7 @@ impl Pool {
         let engine = Engine::start(loaded, hardware, options, Bus::new(), shutdown.clone()).await?;
         let (served, stop) = (engine.clone(), shutdown.clone());
         tokio::spawn(async move {
-            if let Err(why) = async {
-                drop((listener, served, stop));
-                std::io::Result::Ok(())
-            }
-            .await
-            {
+            if let Err(why) = warppool_api::serve(listener, served, stop).await {
                 error!("the web page has stopped: {why}");
             }
         });
