@@ -101,8 +101,8 @@ impl Blocks {
             self.ledger.blocks(usize::MAX).unwrap_or_default().into_iter().map(|row| (row.hash, row.fate)).collect();
         let counts = |fate: &BlockFate| *fate != BlockFate::Rejected;
         let lost = pending.iter().chain(archived).filter(|found| !known.contains_key(&found.row.hash));
-        let count = known.values().filter(|fate| counts(fate)).count()
-            + lost.filter(|found| counts(&found.row.fate)).count();
+        let count =
+            known.values().filter(|fate| counts(fate)).count() + lost.filter(|found| counts(&found.row.fate)).count();
         self.count.store(count, Ordering::Relaxed);
         for found in pending.iter().chain(archived) {
             if !known.contains_key(&found.row.hash) {
@@ -366,7 +366,10 @@ impl Blocks {
                 BlockFate::Orphaned => warn!("block {} lost its place in the chain", shown(&row)),
                 BlockFate::Rejected => {
                     self.count.fetch_sub(1, Ordering::Relaxed);
-                    error!("every node refuses block {}; it is kept in the spool's archive, please report it", shown(&row));
+                    error!(
+                        "every node refuses block {}; it is kept in the spool's archive, please report it",
+                        shown(&row)
+                    );
                 }
                 BlockFate::Pending => {}
             }
@@ -374,11 +377,17 @@ impl Blocks {
         self.bus.send(Event::BlockFate { hash: shown(&row), height: row.height, fate, confirmations });
     }
 
-    /// Waits until every found block is on disk, but not for ever.
-    pub async fn durable(&self, at_most: Duration) {
+    /// Waits until every found block is on disk and has been tried with every node, but not for ever. After the shutdown
+    /// signal a node that does not answer is not asked again.
+    pub async fn quiet(&self, at_most: Duration) {
         let until = Instant::now() + at_most;
-        while self.writing.load(Ordering::Relaxed) > 0 && Instant::now() < until {
-            sleep(Duration::from_millis(20)).await;
+        let is_busy = || {
+            let submitting =
+                self.open.lock().values().any(|open| !open.is_confirmed() && open.submitting.load(Ordering::Relaxed));
+            submitting || self.writing.load(Ordering::Relaxed) > 0
+        };
+        while is_busy() && Instant::now() < until {
+            sleep(Duration::from_millis(10)).await;
         }
     }
 

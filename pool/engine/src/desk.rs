@@ -59,25 +59,14 @@ impl Pool for Desk {
     fn connected(&self, session: &SessionInfo) {
         let (Some(id), Some(name)) = (session.worker, &session.name) else { return };
         self.roster.joined(id, name).meet(&self.ledger, &session.agent);
-        self.bus.send(Event::WorkerConnected {
-            worker: name.to_string(),
-            agent: session.agent.to_string(),
-            peer: session.peer.to_string(),
-            tls: session.tls,
-        });
     }
 
-    fn disconnected(&self, session: &SessionInfo, reason: Reason, vardiff: Option<VardiffState>) {
-        let (Some(id), Some(name)) = (session.worker, &session.name) else { return };
+    fn disconnected(&self, session: &SessionInfo, _: Reason, vardiff: Option<VardiffState>) {
+        let Some(id) = session.worker else { return };
         self.roster.left(id);
         if let (Some(state), Some(worker)) = (vardiff, self.roster.by_id(id)) {
             keep_vardiff(&self.ledger, &worker, state);
         }
-        self.bus.send(Event::WorkerDisconnected {
-            worker: name.to_string(),
-            peer: session.peer.to_string(),
-            reason: reason.to_string(),
-        });
     }
 }
 

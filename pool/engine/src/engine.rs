@@ -1,31 +1,32 @@
 //! The running pool: starts its rooms in order, wires them, reloads what can change, and stops them without loss.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-use warppool_config::{Changes, Config, Hardware, Limits, Listen, Loaded, Network, diff, resolve};
-use warppool_events::{Bus, Event};
+use tracing::{error, info, warn};
+use warppool_config::{Changes, Config, Hardware, Limits, Loaded, diff, resolve};
+use warppool_events::{Bus, Event, Level};
 use warppool_ledger::Ledger;
 use warppool_node::Nodes;
-use warppool_stratum::{Bind, Listener, ListenerHandle, Server, TlsIdentity};
+use warppool_stratum::Server;
 use warppool_work::{ExtranonceAllocator, JobFactory, Reserve};
 
 use crate::blocks::Blocks;
 use crate::desk::{Desk, keep_vardiff};
 use crate::intake::Intake;
 use crate::jobs::Jobs;
+use crate::listeners::{Bound, Listeners};
 use crate::roster::Roster;
 use crate::settings::{self, StartOptions};
 use crate::spool::Spool;
 
 /// How long miners' connections may take to hear of the end.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a stop waits for found blocks to be on disk and with a node.
+const BLOCK_GRACE: Duration = Duration::from_secs(10);
 /// How often difficulties of connected workers are kept for after a crash.
 const KEEP_VARDIFF: Duration = Duration::from_mins(5);
 /// Earliest time a clock can be right, Unix seconds: when this release was made, about.
@@ -55,20 +56,6 @@ pub(crate) struct Inner {
     shutdown: CancellationToken,
     /// Cancelled when miners are gone and everything is written.
     jobs: Mutex<Option<tokio::task::JoinHandle<()>>>,
-}
-
-/// Where miners can connect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bound {
-    pub plain: Option<SocketAddr>,
-    pub tls: Option<SocketAddr>,
-}
-
-#[derive(Debug, Default)]
-struct Listeners {
-    plain: Option<(Listen, Vec<Network>, ListenerHandle)>,
-    tls: Option<(Listen, Vec<Network>, ListenerHandle)>,
-    identity: Option<TlsIdentity>,
 }
 
 impl Engine {
@@ -138,7 +125,7 @@ impl Engine {
                 jobs: Mutex::new(Some(jobs)),
             }),
         };
-        engine.listen(&config).await?;
+        engine.open_ports(&config).await?;
         tokio::spawn(engine.clone().keep_house(shutdown));
         Ok(engine)
     }
@@ -158,7 +145,7 @@ impl Engine {
         let changes = diff(&inner.loaded.read(), &loaded);
         let config = loaded.config.clone();
         // What can fail comes first, so that a port that is taken changes nothing.
-        self.listen(&config).await?;
+        self.move_ports(&config).await?;
         inner.roster.allow_plain_names(config.stratum.allow_plain_names);
         let limits = resolve(&config, &inner.hardware);
         inner.server.reconfigure(settings::stratum(&config, &limits));
@@ -175,74 +162,33 @@ impl Engine {
         Ok(changes)
     }
 
-    /// Opens, moves and closes listeners as the configuration says; miners already connected stay. Certificates are read
-    /// again, and offered from the next connection on.
-    async fn listen(&self, config: &Config) -> anyhow::Result<()> {
-        let stratum = &config.stratum;
+    /// Opens the ports at start. Without its certificate the TLS port stays closed, which is told; miners without TLS are not
+    /// to suffer for it.
+    async fn open_ports(&self, config: &Config) -> anyhow::Result<()> {
         let mut listeners = self.inner.listeners.lock().await;
-        let proxies = stratum.proxy_protocol_from.clone();
-
-        if listeners.plain.as_ref().is_none_or(|(at, from, _)| (at, from) != (&stratum.listen, &proxies)) {
-            let handle = self.bind(&stratum.listen, None, &proxies, "stratum.listen").await?;
-            info!("miners connect to {}", handle.local_addr());
-            self.inner.bound.lock().plain = Some(handle.local_addr());
-            if let Some((_, _, old)) = listeners.plain.replace((stratum.listen.clone(), proxies.clone(), handle)) {
-                old.stop();
-            }
+        listeners.open_plain(&self.inner.server, config).await?;
+        let with_certificate = listeners.read_certificate(config);
+        if let Err(why) = with_certificate {
+            let message = format!("miners cannot connect with TLS: {why:#}");
+            error!("{message}");
+            self.inner.bus.send(Event::Notice { level: Level::Error, message });
         }
-
-        let (Some(at), Some(certificate), Some(key)) =
-            (&stratum.tls_listen, &stratum.tls_cert_path, &stratum.tls_key_path)
-        else {
-            if let Some((_, _, old)) = listeners.tls.take() {
-                old.stop();
-            }
-            self.inner.bound.lock().tls = None;
-            return Ok(());
-        };
-        match &listeners.identity {
-            Some(identity) => identity.replace_files(certificate, key),
-            None => TlsIdentity::from_files(certificate, key, settings::tls_versions(config))
-                .map(|identity| listeners.identity = Some(identity)),
-        }
-        .context("stratum.tls_cert_path and stratum.tls_key_path")?;
-        if listeners.tls.as_ref().is_none_or(|(was, from, _)| (was, from) != (at, &proxies)) {
-            let handle = self.bind(at, listeners.identity.clone(), &proxies, "stratum.tls_listen").await?;
-            info!("miners connect with TLS to {}", handle.local_addr());
-            self.inner.bound.lock().tls = Some(handle.local_addr());
-            if let Some((_, _, old)) = listeners.tls.replace((at.clone(), proxies, handle)) {
-                old.stop();
-            }
-        }
+        listeners.open_tls(&self.inner.server, config).await?;
+        *self.inner.bound.lock() = listeners.bound();
         Ok(())
     }
 
-    async fn bind(
-        &self,
-        at: &Listen,
-        tls: Option<TlsIdentity>,
-        proxies: &[Network],
-        key: &str,
-    ) -> anyhow::Result<ListenerHandle> {
-        let lookup = at.clone();
-        let candidates = tokio::task::spawn_blocking(move || lookup.candidates()).await?;
-        let candidates = candidates.with_context(|| format!("{key} = {at}: the name cannot be looked up"))?;
-        let mut last = None;
-        for address in candidates {
-            let listener = Listener {
-                bind: Bind::Address(address),
-                tls: tls.clone(),
-                proxy_from: proxies.iter().map(|network| network.net()).collect(),
-            };
-            match self.inner.server.listen(listener).await {
-                Ok(handle) => return Ok(handle),
-                Err(why) => last = Some(why),
-            }
+    /// Moves the ports while miners are connected; they stay. A bad certificate or a port that is taken is an error.
+    async fn move_ports(&self, config: &Config) -> anyhow::Result<()> {
+        let mut listeners = self.inner.listeners.lock().await;
+        listeners.read_certificate(config)?;
+        let moved = async {
+            listeners.open_plain(&self.inner.server, config).await?;
+            listeners.open_tls(&self.inner.server, config).await
         }
-        let why = last.unwrap_or_else(|| std::io::Error::other("it names no address"));
-        Err(why).with_context(|| {
-            format!("{key} = {at}: cannot listen there; is another pool running, or the port below 1024?")
-        })
+        .await;
+        *self.inner.bound.lock() = listeners.bound();
+        moved
     }
 
     /// What has to be done from time to time.
@@ -291,15 +237,10 @@ impl Engine {
         if let Some(jobs) = inner.jobs.lock().take() {
             jobs.abort();
         }
-        {
-            let mut listeners = inner.listeners.lock().await;
-            for (_, _, handle) in [listeners.plain.take(), listeners.tls.take()].into_iter().flatten() {
-                handle.stop();
-            }
-        }
+        inner.listeners.lock().await.close();
         self.keep_difficulties();
         inner.server.shutdown(GRACE).await;
-        inner.blocks.durable(GRACE * 5).await;
+        inner.blocks.quiet(BLOCK_GRACE).await;
         if let Err(why) = inner.ledger.close().await {
             warn!("the ledger could not be written to the end: {why}");
         }
@@ -333,8 +274,8 @@ async fn open_spool(data_dir: &Path, bus: &Bus) -> Option<Spool> {
                  restart: make the folder writable",
                 data_dir.display()
             );
-            tracing::error!("{message}");
-            bus.send(Event::Notice { level: warppool_events::Level::Error, message });
+            error!("{message}");
+            bus.send(Event::Notice { level: Level::Error, message });
             None
         }
         Err(_) => None,

@@ -8,12 +8,14 @@ mod desk;
 mod engine;
 mod intake;
 mod jobs;
+mod listeners;
 mod rolling;
 mod roster;
 mod settings;
 pub mod spool;
 pub mod view;
 
-pub use engine::{Bound, Engine};
+pub use engine::Engine;
 pub use intake::ShareCounts;
+pub use listeners::Bound;
 pub use settings::StartOptions;

@@ -66,10 +66,9 @@ impl Conversation {
     pub fn take_newest(&mut self, out: &mut Vec<u8>) {
         let view = self.core.view();
         let Some((job, prepared)) = view.board.newest() else { return };
-        if let Some(payout) = self.session.take_job(job.id, &view, out)
-            && let Ok(coinbase) = prepared.coinbase(job, payout)
-        {
-            prepared.line(&coinbase, job.clean, out);
+        if let Some(payout) = self.session.take_job(job.id, &view, out) {
+            let line = prepared.line_for(job, payout, job.clean);
+            out.extend_from_slice(&line);
         }
     }
 

@@ -65,7 +65,6 @@ impl Session {
         if !self.workers.iter().any(|worker| worker.login() == username)
             && let Err(refusal) = self.admit(username, password, turn)
         {
-            tracing::info!(peer = %self.peer, agent = %self.agent, username, refusal, "authorization refused");
             return reply::no(turn.out, id, &refusal);
         }
         reply::yes(turn.out, id);
@@ -81,8 +80,9 @@ impl Session {
             Counters::count(&core.counters.authorize_limited);
             return Err("too many attempts to authorize from this address; try again in a few seconds".into());
         }
-        let admitted = self.ask_pool(username, password, turn).inspect_err(|_| {
+        let admitted = self.ask_pool(username, password, turn).inspect_err(|refusal| {
             Counters::count(&core.counters.authorize_refused);
+            tracing::info!(peer = %self.peer, agent = %self.agent, username, refusal, "authorization refused");
         })?;
         Counters::count(&core.counters.authorized);
         self.add_worker(admitted);

@@ -1,8 +1,8 @@
 //! The Stratum V1 server, plain and TLS.
 //!
 //! Knows neither ledger nor node: it gets a [`Job`](warppool_work::Job) through [`Server::publish`] and hands over what
-//! miners send through [`Pool`]. The way of a share: [`connection`] reads, [`line`] parses, [`share`] judges, one write
-//! answers all of a read, one call reports it.
+//! miners send through [`Pool`]. The way of a share, file by file: `connection` reads, `line` parses, `session` leads,
+//! `submit` takes the hex apart, `share` judges and answers; one write answers all of a read, one call reports it.
 
 mod agent;
 mod asked;

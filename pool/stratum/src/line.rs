@@ -56,12 +56,17 @@ impl<'a> Fields<'a> {
     /// No parameters at all, or none that can be read.
     pub const NONE: Fields<'static> = Fields { fields: [&[]; MOST_FIELDS], count: 0 };
 
-    /// From parameters read the long way; `None` unless they are at most six strings.
+    /// From parameters read the long way; `None` unless they are at most six strings or nulls.
     pub fn from_params(params: &'a Value) -> Option<Self> {
         let params = params.as_array().filter(|params| params.len() <= MOST_FIELDS)?;
         let mut fields = [&[][..]; MOST_FIELDS];
         for (field, param) in fields.iter_mut().zip(params) {
-            *field = param.as_str()?.as_bytes();
+            *field = match param {
+                Value::String(text) => text.as_bytes(),
+                // Some firmware says so that it has nothing to say here.
+                Value::Null => &[],
+                _ => return None,
+            };
         }
         Some(Self { fields, count: params.len() })
     }

@@ -121,10 +121,18 @@ impl Port {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if self.proxy_from.iter().any(|proxy| proxy.contains(&peer.ip())) {
             let port = Arc::clone(self);
-            self.server.tasks.spawn(async move { port.behind_proxy(stream, peer).await });
+            self.spawn(async move { port.behind_proxy(stream, peer).await });
         } else {
             self.admit(stream, peer);
         }
+    }
+
+    /// For what comes before a connection: it ends with the server.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let until_stopped = self.server.stop.clone().run_until_cancelled_owned(task);
+        self.server.tasks.spawn(async move {
+            until_stopped.await;
+        });
     }
 
     async fn behind_proxy(self: Arc<Self>, mut stream: TcpStream, proxy: SocketAddr) {
@@ -161,7 +169,7 @@ impl Port {
             Some(config) => {
                 let (port, config) = (Arc::clone(self), Arc::clone(config));
                 let limit = edition.settings.handshake_timeout;
-                self.server.tasks.spawn(async move { port.shake_hands(stream, config, peer, place, limit).await });
+                self.spawn(async move { port.shake_hands(stream, config, peer, place, limit).await });
             }
         }
     }

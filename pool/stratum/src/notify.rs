@@ -62,8 +62,18 @@ impl Prepared {
         *self.0.coinbases.lock() = HashMap::new();
     }
 
+    /// The whole `mining.notify` line for a payout; empty, and told to the operator, where no coinbase can pay it.
+    pub(crate) fn line_for(&self, job: &Job, payout: &Arc<Payout>, clean: bool) -> Vec<u8> {
+        let mut line = Vec::new();
+        match self.coinbase(job, payout) {
+            Ok(coinbase) => self.line(&coinbase, clean, &mut line),
+            Err(error) => tracing::error!(%error, "no coinbase can be made for a payout: its miners get no job"),
+        }
+        line
+    }
+
     /// Appends the whole `mining.notify` line. `clean` tells the miner to drop what it works on.
-    pub(crate) fn line(&self, coinbase: &Coinbase, clean: bool, out: &mut Vec<u8>) {
+    fn line(&self, coinbase: &Coinbase, clean: bool, out: &mut Vec<u8>) {
         let (prefix, suffix) = (coinbase.prefix(), coinbase.suffix());
         out.reserve(self.0.head.len() + self.0.tail.len() + 2 * (prefix.len() + suffix.len()) + 16);
         out.extend_from_slice(&self.0.head);

@@ -245,12 +245,14 @@ pub enum Reason {
     UnexpectedProxyHeader,
     /// Its TLS records are broken.
     Tls,
+    /// The operator closed it.
+    Operator,
     /// The pool stops.
     Shutdown,
 }
 
 impl Reason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Closed,
         Self::Network,
         Self::AuthorizeTimeout,
@@ -262,6 +264,7 @@ impl Reason {
         Self::TlsOnPlainPort,
         Self::UnexpectedProxyHeader,
         Self::Tls,
+        Self::Operator,
         Self::Shutdown,
     ];
 
@@ -279,6 +282,7 @@ impl Reason {
             Self::TlsOnPlainPort => "tls_on_plain_port",
             Self::UnexpectedProxyHeader => "unexpected_proxy_header",
             Self::Tls => "tls",
+            Self::Operator => "operator",
             Self::Shutdown => "shutdown",
         }
     }

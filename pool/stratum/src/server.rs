@@ -86,24 +86,17 @@ impl Server {
         let Some((job, prepared)) = view.board.newest() else { return Broadcast::default() };
 
         let write_limit = view.settings().write_limit;
-        let mut lines: HashMap<Arc<Payout>, Vec<u8>> = HashMap::new();
+        // By identity: payouts are shared by whoever is paid the same, and looking at them costs more than a line too many.
+        let mut lines: HashMap<*const Payout, (Arc<Payout>, Vec<u8>)> = HashMap::new();
         let mut own = Vec::new();
         let mut broadcast = Broadcast::default();
         for connection in self.connections.all() {
             let mut state = connection.lock();
             own.clear();
             let Some(payout) = state.session.take_job(job.id, &view, &mut own) else { continue };
-            if !lines.contains_key(payout) {
-                let mut line = Vec::new();
-                match prepared.coinbase(job, payout) {
-                    Ok(coinbase) => prepared.line(&coinbase, job.clean, &mut line),
-                    Err(error) => {
-                        tracing::error!(%error, "no coinbase can be made for a payout: its miners get no job");
-                    }
-                }
-                lines.insert(Arc::clone(payout), line);
-            }
-            let line = lines.get(payout).map(Vec::as_slice).unwrap_or_default();
+            let (_, line) = lines
+                .entry(Arc::as_ptr(payout))
+                .or_insert_with(|| (Arc::clone(payout), prepared.line_for(job, payout, job.clean)));
             if own.is_empty() {
                 connection.send(&mut state, line, write_limit);
             } else {
@@ -148,7 +141,7 @@ impl Server {
             let mut state = connection.lock();
             let found = state.session.id == session;
             if found {
-                state.close(Reason::Shutdown);
+                state.close(Reason::Operator);
             }
             found
         })

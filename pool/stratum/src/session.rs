@@ -299,14 +299,9 @@ impl Session {
     pub(crate) fn send_newest(&mut self, turn: &mut Turn<'_>) {
         let Some((job, prepared)) = turn.view.board.newest() else { return };
         let Some(payout) = &self.payout else { return };
-        match prepared.coinbase(job, payout) {
-            Ok(coinbase) => {
-                prepared.line(&coinbase, true, turn.out);
-                self.last_job = job.id;
-                self.last_notify = turn.view.now.at;
-            }
-            Err(error) => tracing::error!(peer = %self.peer, %error, "no coinbase can be made for this miner's payout"),
-        }
+        turn.out.extend_from_slice(&prepared.line_for(job, payout, true));
+        self.last_job = job.id;
+        self.last_notify = turn.view.now.at;
     }
 
     /// What is due to a mining session before a new job: perhaps a difficulty, appended to `out`. Gives the payout the job is

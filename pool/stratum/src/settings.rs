@@ -30,7 +30,7 @@ pub struct Settings {
     pub line_limit: usize,
     /// Most bytes kept for a miner that does not read them.
     pub write_limit: usize,
-    /// Most TLS handshakes going on at once; more wait for their turn.
+    /// Most TLS handshakes going on at once; more wait for their turn. Read when the server is made.
     pub tls_handshakes: usize,
     /// How long a PROXY header and a TLS handshake may take.
     pub handshake_timeout: Duration,

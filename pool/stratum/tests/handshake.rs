@@ -330,7 +330,7 @@ fn who_does_not_authorize_in_time_is_dropped_and_nobody_is_idle_too_long_afterwa
     silent.later = Duration::from_secs(61);
     assert_eq!(silent.tick(), Err(Reason::AuthorizeTimeout));
     let (mut miner, _) = bench.miner("alice");
-    miner.later = Duration::from_secs(7 * 86400);
+    miner.later = Duration::from_hours(7 * 24);
     assert!(miner.tick().is_ok());
 }
 

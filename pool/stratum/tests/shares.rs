@@ -30,7 +30,7 @@ fn a_good_share_in_any_of_its_forms_is_accepted_and_reported() {
     bench.publish(1);
     let (mut talk, mut miner) = bench.miner("alice.rig");
     // The share's usual parameters, changed into what some firmware sends.
-    let forms: [fn(&mut Vec<Value>); 8] = [
+    let forms: [fn(&mut Vec<Value>); 9] = [
         |_| {},
         |p| p[4] = json!("1"),
         |p| p[4] = json!(format!("0x{}", p[4].as_str().unwrap())),
@@ -39,6 +39,7 @@ fn a_good_share_in_any_of_its_forms_is_accepted_and_reported() {
         |p| p[1] = json!(p[1].as_str().unwrap().to_uppercase()),
         |p| p[0] = json!("a name cut off by the firm"),
         |p| p.push(json!("00000000")),
+        |p| p.push(Value::Null),
     ];
     for form in forms {
         let share = miner.share();
@@ -60,7 +61,7 @@ fn a_good_share_in_any_of_its_forms_is_accepted_and_reported() {
     let actual = warppool_work::difficulty_of_hash(&miner.hash(&share));
     assert!((last.actual / actual - 1.0).abs() < 1e-9, "its real difficulty is told");
     let info = talk.with.info();
-    assert_eq!((info.accepted, info.refused.total(), info.submit_mode), (9, 0, SubmitMode::Plain));
+    assert_eq!((info.accepted, info.refused.total(), info.submit_mode), (10, 0, SubmitMode::Plain));
     assert!(info.last_share_ms.is_some() && info.hashrate > 0.0);
 }
 

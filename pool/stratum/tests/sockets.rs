@@ -310,6 +310,59 @@ async fn shutdown_judges_what_has_come_and_ends_every_connection() {
     assert!(TcpStream::connect(port.local_addr()).await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn miners_come_and_go_while_jobs_are_published_and_each_sees_them_in_order() {
+    let bench = Bench::new(settings());
+    bench.publish(1);
+    let address = listen(&bench).await.local_addr();
+    let mut miners = tokio::task::JoinSet::new();
+    for n in 0..20u8 {
+        miners.spawn(async move {
+            for round in 0..5 {
+                let mut client = connect(address).await;
+                let mut miner = client.log_in(&format!("alice.{n}")).await;
+                let id = |miner: &Miner| u64::from_str_radix(miner.job[0].as_str().unwrap(), 16).unwrap();
+                for _ in 0..5 {
+                    let share = miner.share();
+                    client.send(miner.line(&share)).await;
+                    loop {
+                        let before = id(&miner);
+                        let heard = client.hear().await.unwrap();
+                        if heard["id"] == 4 {
+                            assert_eq!(heard["result"], true, "round {round}: {heard}");
+                            break;
+                        }
+                        miner.hear(&[heard]);
+                        assert!(id(&miner) > before, "jobs come in order, each once");
+                    }
+                }
+            }
+        });
+    }
+    // Fewer jobs than are kept, however slow this machine is.
+    for _ in 0..200 {
+        bench.server.publish(Arc::new(bench.factory.build(&template(1, HARD, 3), false).unwrap()));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    while let Some(ended) = miners.join_next().await {
+        ended.unwrap();
+    }
+    eventually(|| bench.server.sessions().is_empty()).await;
+    assert_eq!(bench.server.metrics().disconnects.iter().map(|(_, n)| n).sum::<u64>(), 100);
+}
+
+#[tokio::test]
+async fn miners_left_without_a_job_are_counted() {
+    let bench = Bench::new(Settings { keepalive: Duration::from_millis(20), ..settings() });
+    bench.publish(1);
+    let port = listen(&bench).await;
+    let mut client = connect(port.local_addr()).await;
+    client.log_in("alice").await;
+    eventually(|| bench.server.metrics().silent == 1).await;
+    bench.publish(1);
+    assert_eq!(bench.server.metrics().silent, 0);
+}
+
 #[tokio::test]
 async fn one_connection_can_be_closed_by_the_operator() {
     let bench = Bench::new(settings());
@@ -320,6 +373,7 @@ async fn one_connection_can_be_closed_by_the_operator() {
     assert!(bench.server.disconnect(id));
     assert_eq!(client.hear().await, None);
     eventually(|| !bench.server.disconnect(id)).await;
+    assert_eq!(disconnects(&bench.server, Reason::Operator), 1);
 }
 
 fn proxied(source: &str) -> Vec<u8> {
