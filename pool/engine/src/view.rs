@@ -399,7 +399,12 @@ impl Engine {
         for bucket in &buckets {
             sum.merge(&bucket.tally);
         }
-        let since = buckets.first().map_or(now, |bucket| bucket.start_ms);
+        // A pool that has just started is not averaged over the time before.
+        let since = match &buckets[..] {
+            [] => now,
+            [only] => only.start_ms.max(self.inner.started_ms),
+            [first, ..] => first.start_ms,
+        };
         sum.hashrate((now.saturating_sub(since)).clamp(60_000, DAY_MS))
     }
 }

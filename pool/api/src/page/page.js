@@ -37,7 +37,7 @@ const ago = (at) => (Date.now() - at < 3000 ? "just now" : span((Date.now() - at
 // Text that runs from right to left keeps to itself.
 const alone = (text) => "\u2068" + text + "\u2069";
 const words = (name) => name.replaceAll("_", " ");
-const chance = (p) => (p >= 0.0001 ? (p * 100).toPrecision(2) + " %" : "1 in " + count(Math.round(1 / p)));
+const chance = (p) => (p >= 0.0001 ? +(p * 100).toPrecision(2) + " %" : "1 in " + count(Math.round(1 / p)));
 
 const get = async (path) => {
   const answer = await fetch(path, { signal: AbortSignal.timeout(8000) });
