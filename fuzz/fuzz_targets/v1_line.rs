@@ -3,12 +3,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use warppool_stratum::line::{Call, Fields, LineError, parse};
 
 fuzz_target!(|line: &[u8]| {
     match parse(line) {
         Ok(request) => {
-            serde_json::from_slice::<Value>(request.id.json()).expect("an id is JSON");
+            serde_json::from_slice::<&RawValue>(request.id.json()).expect("an id is JSON");
             match request.call {
                 Call::Submit(fields) => {
                     let json: Value = serde_json::from_slice(line).expect("what the scanner takes is JSON");
@@ -20,7 +21,7 @@ fuzz_target!(|line: &[u8]| {
             }
         }
         Err(LineError::NoMethod(id)) => {
-            serde_json::from_slice::<Value>(id.json()).expect("an id is JSON");
+            serde_json::from_slice::<&RawValue>(id.json()).expect("an id is JSON");
         }
         Err(_) => {}
     }

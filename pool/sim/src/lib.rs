@@ -4,3 +4,4 @@ pub mod load;
 pub mod miner;
 pub mod node;
 pub mod notify;
+pub mod scenario;

@@ -3,18 +3,20 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::to_string_pretty;
 use tokio_util::sync::CancellationToken;
 use warppool_config::{Overrides, environment, load};
 use warppool_sim::load::{self as load_test, Mode};
 use warppool_sim::miner::{Budget, Miner, MinerOptions, MinerStats, Persona};
+use warppool_sim::scenario::{Group, Options, Verdict};
 use warppool_sim::{node, notify};
 
 use crate::cli::runtime;
 
-/// No hash meets it: the smallest target there is.
-const UNREACHABLE_BITS: u32 = 0x0300_0001;
+/// About mainnet's: no simulated miner ever meets it.
+const UNREACHABLE_BITS: u32 = 0x1703_4219;
 
 #[derive(Debug, Subcommand)]
 pub enum SimCommand {
@@ -26,6 +28,12 @@ pub enum SimCommand {
     Load(LoadArgs),
     /// Measure how fast a new block reaches the miners of any Stratum V1 pool
     Notify(NotifyArgs),
+    /// Tell whole stories of this program's pool, on a simulated node with simulated miners
+    Scenario(StoryArgs),
+    /// Break something under this program's pool, and heal it
+    Failures(StoryArgs),
+    /// Attack this program's pool
+    Security(SecurityArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -117,9 +125,31 @@ pub struct NotifyArgs {
     json: bool,
 }
 
+#[derive(Clone, Debug, Args)]
+pub struct StoryArgs {
+    /// Which one; `all` of them, or a `list` of their names
+    name: String,
+    /// Print the verdicts as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct SecurityArgs {
+    /// Which one; `all` of them, or a `list` of their names
+    #[arg(default_value = "all")]
+    name: String,
+    /// Print the verdicts as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub fn run(command: SimCommand) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         match command {
+            SimCommand::Scenario(StoryArgs { name, json }) => return tell(Group::Scenario, &name, json).await,
+            SimCommand::Failures(StoryArgs { name, json }) => return tell(Group::Failure, &name, json).await,
+            SimCommand::Security(SecurityArgs { name, json }) => return tell(Group::Security, &name, json).await,
             SimCommand::Node(args) => node(args).await?,
             SimCommand::Miner(args) => miner(args).await,
             SimCommand::Load(args) => measure_load(args).await?,
@@ -134,25 +164,30 @@ fn until_stopped() -> CancellationToken {
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
-        #[cfg(unix)]
-        {
-            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-            let terminated = async {
-                match &mut terminate {
-                    Some(signal) => drop(signal.recv().await),
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = terminated => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
+        stopped().await;
         stop.cancel();
     });
     token
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        let terminated = async {
+            match &mut terminate {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = terminated => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 async fn node(args: NodeArgs) -> anyhow::Result<()> {
@@ -228,9 +263,9 @@ async fn measure_load(args: LoadArgs) -> anyhow::Result<()> {
     };
     let report = load_test::run(options).await?;
     if args.json {
-        println!("{}", to_string_pretty(&report)?)
+        println!("{}", to_string_pretty(&report)?);
     } else {
-        println!("{report}")
+        println!("{report}");
     }
     Ok(())
 }
@@ -243,9 +278,55 @@ async fn measure_notify(args: NotifyArgs) -> anyhow::Result<()> {
     };
     let report = notify::run(options).await?;
     if args.json {
-        println!("{}", to_string_pretty(&report)?)
+        println!("{}", to_string_pretty(&report)?);
     } else {
-        println!("{report}")
+        println!("{report}");
+    }
+    Ok(())
+}
+
+/// Runs one story, or all, against this very program; success only when all pass.
+async fn tell(group: Group, name: &str, json: bool) -> anyhow::Result<ExitCode> {
+    if name == "list" {
+        list(group, json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let options = Options { program: std::env::current_exe().context("this program does not know where it lies")? };
+    let told = |verdict: &Verdict| {
+        if !json {
+            println!("{verdict}");
+        }
+    };
+    let stories = async {
+        if name == "all" {
+            Ok(group.all(&options, told).await)
+        } else {
+            group.run(name, &options).await.inspect(told).map(|verdict| vec![verdict])
+        }
+    };
+    // Dropped on a signal, so that no pool and no file system of its own is left behind.
+    let verdicts = tokio::select! {
+        verdicts = stories => verdicts?,
+        () = stopped() => anyhow::bail!("interrupted"),
+    };
+    let passed = verdicts.iter().filter(|verdict| verdict.passed).count();
+    if json {
+        println!("{}", to_string_pretty(&verdicts)?);
+    } else {
+        println!("{passed} of {} passed", verdicts.len());
+    }
+    Ok(if passed == verdicts.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list(group: Group, json: bool) -> anyhow::Result<()> {
+    let entries: Vec<_> = group.list().collect();
+    if json {
+        println!("{}", to_string_pretty(&entries)?);
+        return Ok(());
+    }
+    let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    for entry in entries {
+        println!("{:width$}  {}", entry.name, entry.about);
     }
     Ok(())
 }
