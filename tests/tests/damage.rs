@@ -19,8 +19,8 @@ use warppool_tests::pool::{NodeLine, Pool, Settings};
 use warppool_tests::wait::{LONG, hold, until};
 
 const USER: &str = "bcrt1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqdku202.rig";
-/// Half a million hashes a block: shares are not blocks, and a block is found within a moment.
-const SOME_WORK: u32 = 0x1e1f_ffff;
+/// Two million hashes a block: easy shares are no blocks, and a block is found within a moment.
+const SOME_WORK: u32 = 0x1e07_ffff;
 /// How often the ledger is committed here.
 const COMMIT: Duration = Duration::from_secs(1);
 
@@ -312,7 +312,8 @@ async fn a_power_cut_at_any_moment_loses_no_block_and_at_most_one_commit_of_shar
     let settings = settings(&node)
         .with("stratum.listen", format!("'127.0.0.1:{}'", free_port()))
         .with("vardiff.enabled", "false")
-        .with("vardiff.initial_diff", "1e-8");
+        .with("vardiff.min_diff", "1e-10")
+        .with("vardiff.initial_diff", "2e-10");
     let mut pool = Pool::start(settings).await;
     let user = USER.replace("rig", "load");
     let options = MinerOptions {

@@ -5,6 +5,7 @@
 //! by what `submitblock` said.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -50,14 +51,59 @@ pub struct Blocks {
 /// A block whose fate is not settled.
 #[derive(Debug)]
 struct OpenBlock {
-    state: Mutex<FoundBlock>,
+    state: Mutex<Known>,
+    /// Held by whoever writes it to the disk, so that the last write is of the last state.
+    saving: tokio::sync::Mutex<()>,
     /// A node has it in its main chain; nothing needs to be submitted for now.
     confirmed: AtomicBool,
     /// It is on its way to the nodes.
     submitting: AtomicBool,
 }
 
+/// What is known of a block, and how much of that is on disk.
+#[derive(Debug)]
+struct Known {
+    found: FoundBlock,
+    /// Nothing is expected to change any more.
+    settled: bool,
+    /// Counts the changes of the two above.
+    version: u64,
+    /// The last version written.
+    saved: u64,
+}
+
 impl OpenBlock {
+    /// `is_new`: it is not on disk yet.
+    fn new(found: FoundBlock, is_new: bool) -> Self {
+        let known = Known { found, settled: false, version: 1, saved: u64::from(!is_new) };
+        Self {
+            state: Mutex::new(known),
+            saving: tokio::sync::Mutex::default(),
+            confirmed: AtomicBool::new(false),
+            submitting: AtomicBool::new(false),
+        }
+    }
+
+    /// What is to be written now, if anything. A settled block needs its bytes no more, since a node has them; one that all
+    /// nodes refused keeps them, for whoever wants to know why.
+    fn unsaved(&self) -> Option<(FoundBlock, bool, u64)> {
+        let known = self.state.lock();
+        if known.saved == known.version {
+            return None;
+        }
+        let mut found = known.found.clone();
+        if known.settled && found.row.fate != BlockFate::Rejected {
+            found.block = Arc::from([]);
+        }
+        Some((found, known.settled, known.version))
+    }
+
+    /// Block hash in display order, and height.
+    fn name(&self) -> (String, u32) {
+        let known = self.state.lock();
+        (shown(&known.found.row), known.found.row.height)
+    }
+
     fn is_confirmed(&self) -> bool {
         self.confirmed.load(Ordering::Relaxed)
     }
@@ -118,27 +164,17 @@ impl Blocks {
 
     fn take(self: &Arc<Self>, found: FoundBlock, is_new: bool) {
         let row = found.row.clone();
-        let open = Arc::new(OpenBlock {
-            state: Mutex::new(found.clone()),
-            confirmed: AtomicBool::new(false),
-            submitting: AtomicBool::new(false),
-        });
+        let open = Arc::new(OpenBlock::new(found, is_new));
         // The same solution may come twice (a miner that repeats itself).
         match self.open.lock().entry(row.hash) {
-            std::collections::hash_map::Entry::Occupied(_) => return,
-            std::collections::hash_map::Entry::Vacant(place) => place.insert(Arc::clone(&open)),
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(Arc::clone(&open)),
         };
         // Submission first: nothing, not even the log, stands between a block and the network.
         self.submit(&open);
         if is_new {
-            let this = Arc::clone(self);
             self.count.fetch_add(1, Ordering::Relaxed);
-            self.writing.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                this.make_durable(&found).await;
-                this.writing.fetch_sub(1, Ordering::Relaxed);
-                this.record(&found.row).await;
-            });
+            self.save(&open);
             info!("BLOCK FOUND: {} at height {} by {}", shown(&row), row.height, row.worker);
             self.bus.send(Event::BlockFound {
                 hash: shown(&row),
@@ -149,14 +185,33 @@ impl Blocks {
         }
     }
 
-    /// Writes a block to the spool, again and again until it is there. The block stays in memory meanwhile.
-    async fn make_durable(&self, found: &FoundBlock) {
+    /// Begins to write what is known of a block to the disk. Nobody waits for it; the block stays in memory meanwhile.
+    fn save(self: &Arc<Self>, open: &Arc<OpenBlock>) {
+        let (this, open) = (Arc::clone(self), Arc::clone(open));
+        self.writing.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let _one = open.saving.lock().await;
+            while let Some((found, settled, version)) = open.unsaved() {
+                let row = found.row.clone();
+                this.write(found, settled).await;
+                this.record(&row).await;
+                open.state.lock().saved = version;
+                if settled {
+                    this.open.lock().remove(&row.hash);
+                }
+            }
+            this.writing.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Writes a block to the spool, again and again until it is there.
+    async fn write(&self, found: FoundBlock, settled: bool) {
         let Some(spool) = self.spool.clone() else { return };
         let mut told = false;
         loop {
             let (spool, found) = (spool.clone(), found.clone());
             let hash = shown(&found.row);
-            match tokio::task::spawn_blocking(move || spool.put(&found)).await {
+            match tokio::task::spawn_blocking(move || spool.put(&found, settled)).await {
                 // An error of the task itself means that the runtime is going down.
                 Ok(Ok(())) | Err(_) => return,
                 Ok(Err(why)) => {
@@ -194,10 +249,9 @@ impl Blocks {
 
     /// Submits to every node at once, and to each again until it has the block or says for good that it is invalid.
     async fn submit_until_held(self: Arc<Self>, open: Arc<OpenBlock>) {
-        let block_hex: Arc<str> = {
-            let state = open.state.lock();
-            hex::encode(&state.block).into()
-        };
+        let block = Arc::clone(&open.state.lock().found.block);
+        let block_hex: Arc<str> = hex::encode(&block).into();
+        drop(block);
         let mut nodes = JoinSet::new();
         for node in self.nodes.node_names() {
             nodes.spawn(Arc::clone(&self).submit_to(node, Arc::clone(&open), Arc::clone(&block_hex)));
@@ -209,16 +263,14 @@ impl Blocks {
         }
         open.submitting.store(false, Ordering::Relaxed);
         // Only when every node has refused it for good, and the chain does not know it either, is it rejected.
-        if !verdicts.is_empty() && verdicts.iter().all(|verdict| *verdict == Verdict::Refused) {
-            let hash = shown(&open.state.lock().row);
-            if matches!(self.on_chain(&hash).await, Some(BlockStatus::Unknown)) {
-                self.settle(&open, BlockFate::Rejected, 0, true).await;
-            }
+        let refused = !verdicts.is_empty() && verdicts.iter().all(|verdict| *verdict == Verdict::Refused);
+        if refused && matches!(self.on_chain(&open.name().0).await, Some(BlockStatus::Unknown)) {
+            self.settle(&open, BlockFate::Rejected, 0, true);
         }
     }
 
     async fn submit_to(self: Arc<Self>, node: String, open: Arc<OpenBlock>, block_hex: Arc<str>) -> Verdict {
-        let hash = shown(&open.state.lock().row);
+        let (hash, _) = open.name();
         let (mut pause, mut last_refusal) = (FIRST_PAUSE, String::new());
         let mut refusals = 0;
         loop {
@@ -268,6 +320,7 @@ impl Blocks {
     async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         let mut tips = self.nodes.templates();
         let mut next = Instant::now() + FOLLOW_EVERY;
+        let mut last_tip = None;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -275,7 +328,9 @@ impl Blocks {
                     if changed.is_err() {
                         return;
                     }
-                    if !tips.borrow_and_update().as_ref().is_some_and(|update| update.new_tip) {
+                    // Compared, since an update that brings a new tip may be overtaken by one that brings fees.
+                    let tip = tips.borrow_and_update().as_ref().map(|update| update.template.prev_hash);
+                    if std::mem::replace(&mut last_tip, tip) == tip {
                         continue;
                     }
                 }
@@ -291,19 +346,16 @@ impl Blocks {
 
     /// Asks the chain about one block and acts on the answer.
     async fn look_up(self: &Arc<Self>, open: &Arc<OpenBlock>) {
-        let (hash, height) = {
-            let state = open.state.lock();
-            (shown(&state.row), state.row.height)
-        };
+        let (hash, height) = open.name();
         let buried = self.nodes.network().is_some_and(|network| network.height >= height + SETTLED);
         match self.on_chain(&hash).await {
             Some(BlockStatus::Confirmed { confirmations, .. }) if confirmations >= SETTLED => {
-                self.settle(open, BlockFate::Mature, confirmations, true).await;
+                self.settle(open, BlockFate::Mature, confirmations, true);
             }
             Some(BlockStatus::Confirmed { confirmations, .. }) => {
-                self.settle(open, BlockFate::Confirmed, confirmations, false).await;
+                self.settle(open, BlockFate::Confirmed, confirmations, false);
             }
-            Some(BlockStatus::SideChain { .. }) => self.settle(open, BlockFate::Orphaned, 0, buried).await,
+            Some(BlockStatus::SideChain { .. }) => self.settle(open, BlockFate::Orphaned, 0, buried),
             Some(BlockStatus::Unknown) => {
                 // A node that had it has lost it (crashed, restored, reindexed): hand it over again.
                 open.confirmed.store(false, Ordering::Relaxed);
@@ -313,52 +365,42 @@ impl Blocks {
         }
     }
 
-    /// The best that any node says of a block: in its chain, beside it, not known; `None` when none answers.
+    /// The best that any node says of a block: in its chain, beside it, not known; `None` when none answers. All are asked at
+    /// once, and one that has it in its chain is enough.
     async fn on_chain(&self, hash: &str) -> Option<BlockStatus> {
-        let mut best = None;
+        let mut answers = JoinSet::new();
         for node in self.nodes.node_names() {
-            let Ok(status) = self.nodes.block_status(&node, hash).await else { continue };
-            let rank = |status: &BlockStatus| match status {
-                BlockStatus::Confirmed { confirmations, .. } => 2 + u64::from(*confirmations),
-                BlockStatus::SideChain { .. } => 1,
-                BlockStatus::Unknown => 0,
-            };
-            if best.as_ref().is_none_or(|known| rank(&status) > rank(known)) {
-                best = Some(status);
+            let (nodes, hash) = (self.nodes.clone(), hash.to_owned());
+            answers.spawn(async move { nodes.block_status(&node, &hash).await });
+        }
+        let mut best = None;
+        while let Some(answer) = answers.join_next().await {
+            match answer {
+                Ok(Ok(status @ BlockStatus::Confirmed { .. })) => return Some(status),
+                Ok(Ok(status @ BlockStatus::SideChain { .. })) => best = Some(status),
+                Ok(Ok(status @ BlockStatus::Unknown)) => best = best.or(Some(status)),
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         best
     }
 
-    /// Writes down what became of a block, where it changed.
-    async fn settle(&self, open: &OpenBlock, fate: BlockFate, confirmations: u32, settled: bool) {
+    /// Takes note of what became of a block, where it changed.
+    fn settle(self: &Arc<Self>, open: &Arc<OpenBlock>, fate: BlockFate, confirmations: u32, settled: bool) {
         open.confirmed.store(matches!(fate, BlockFate::Confirmed | BlockFate::Mature), Ordering::Relaxed);
-        let (found, fate_changed) = {
-            let mut state = open.state.lock();
-            let fate_changed = state.row.fate != fate;
+        let (row, fate_changed) = {
+            let mut known = open.state.lock();
+            let fate_changed = known.found.row.fate != fate;
             // Confirmations alone are not worth a write to the card: they follow from the chain.
-            if !fate_changed && !settled {
+            if !fate_changed && known.settled == settled {
                 return;
             }
-            (state.row.fate, state.row.confirmations) = (fate, confirmations);
-            let mut found = state.clone();
-            if settled && fate != BlockFate::Rejected {
-                found.block = Arc::from([]); // A node has it; the archive need not.
-            }
-            (found, fate_changed)
+            (known.found.row.fate, known.found.row.confirmations) = (fate, confirmations);
+            known.settled = settled;
+            known.version += 1;
+            (known.found.row.clone(), fate_changed)
         };
-        let row = found.row.clone();
-        if let Some(spool) = self.spool.clone() {
-            let written = tokio::task::spawn_blocking(move || spool.update(&found, settled)).await;
-            if let Ok(Err(why)) = written {
-                warn!("the fate of block {} cannot be written to the spool, trying again later: {why}", shown(&row));
-            } else if settled {
-                self.open.lock().remove(&row.hash);
-            }
-        } else if settled {
-            self.open.lock().remove(&row.hash);
-        }
-        self.record(&row).await;
+        self.save(open);
         if fate_changed {
             match fate {
                 BlockFate::Confirmed => info!("block {} is in the chain", shown(&row)),

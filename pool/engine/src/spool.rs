@@ -44,13 +44,9 @@ impl Spool {
         Ok(Self { pending, archive })
     }
 
-    /// Makes a block durable: when this returns, a power cut does not lose it.
-    pub fn put(&self, found: &FoundBlock) -> io::Result<()> {
-        write_whole(&self.pending, &file_name(&found.row), found)
-    }
-
-    /// Records a new fate. A settled block moves to the archive, there without the block itself unless no node took it.
-    pub fn update(&self, found: &FoundBlock, settled: bool) -> io::Result<()> {
+    /// Makes a block, or a change of its fate, durable: when this returns, a power cut does not lose it. A settled block moves
+    /// to the archive.
+    pub fn put(&self, found: &FoundBlock, settled: bool) -> io::Result<()> {
         let name = file_name(&found.row);
         if !settled {
             return write_whole(&self.pending, &name, found);
@@ -165,15 +161,15 @@ pub(crate) mod tests {
     fn a_block_is_there_after_a_restart_and_moves_to_the_archive_when_settled() {
         let data = tempfile::tempdir().unwrap();
         let spool = Spool::open(data.path()).unwrap();
-        spool.put(&found(2)).unwrap();
-        spool.put(&found(1)).unwrap();
+        spool.put(&found(2), false).unwrap();
+        spool.put(&found(1), false).unwrap();
         let again = Spool::open(data.path()).unwrap();
         assert_eq!(again.pending(), [found(1), found(2)]);
 
         let mut settled = found(1);
         settled.row.fate = BlockFate::Mature;
-        again.update(&settled, true).unwrap();
-        again.update(&settled, true).unwrap();
+        again.put(&settled, true).unwrap();
+        again.put(&settled, true).unwrap();
         assert_eq!(again.pending(), [found(2)]);
         assert_eq!(again.archived(), [settled]);
     }
@@ -182,7 +178,7 @@ pub(crate) mod tests {
     fn a_damaged_or_half_written_file_is_left_alone_and_hides_no_other() {
         let data = tempfile::tempdir().unwrap();
         let spool = Spool::open(data.path()).unwrap();
-        spool.put(&found(1)).unwrap();
+        spool.put(&found(1), false).unwrap();
         let whole = encode(&found(2)).unwrap();
         let place = data.path().join("spool").join(file_name(&found(2).row));
         for cut in [0, 7, 8, 39, 40, 100, whole.len() - 1] {
@@ -205,7 +201,7 @@ pub(crate) mod tests {
         let data = tempfile::tempdir().unwrap();
         let spool = Spool::open(data.path()).unwrap();
         fs::remove_dir_all(data.path().join("spool")).unwrap();
-        assert!(spool.put(&found(1)).is_err());
+        assert!(spool.put(&found(1), false).is_err());
         assert!(spool.pending().is_empty());
     }
 }

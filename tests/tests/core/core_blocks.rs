@@ -149,16 +149,17 @@ async fn blocks_of_every_honest_persona_are_accepted() {
     for persona in Persona::honest() {
         let user = format!("{NOBODY}.{persona}");
         let miner = miner(target.clone(), &user, persona, Budget::SharesPerSecond(2.0));
-        let stats = miner.wait_for(LONG, |stats| stats.blocks >= 2).await.unwrap_or_else(|stats| panic!("{stats:?}"));
-        content(&miner.stop().await);
-        assert_eq!(stats.rejected, 0, "{persona}: {stats:?}");
+        // It may find two on the same tip, of which one counts: so it goes on until two do.
         until(LONG, format!("two blocks of {persona} are in Core's chain"), async || {
             let blocks = pool.blocks().await;
             let own = blocks.iter().filter(|block| block["worker"] == user.as_str());
-            let confirmed = own.clone().filter(|block| block["fate"] == "confirmed");
-            hold(confirmed.clone().count() >= 2, (), format!("{:?}", own.collect::<Vec<_>>()))
+            let confirmed = own.clone().filter(|block| block["fate"] == "confirmed").count();
+            hold(confirmed >= 2, (), format!("{:?}", own.collect::<Vec<_>>()))
         })
         .await;
+        let stats = miner.stop().await;
+        content(&stats);
+        assert!(stats.blocks >= 2, "{persona}: {stats:?}");
     }
 }
 

@@ -187,7 +187,7 @@ async fn with_two_nodes_a_block_goes_to_both_and_the_second_serves_while_the_fir
     first.restart().await;
     first.meet(&second).await;
     // It has to be well for half a minute first.
-    until(Duration::from_secs(60), "the first node is in use again", async || {
+    until(Duration::from_mins(1), "the first node is in use again", async || {
         let overview = pool.overview().await;
         hold(node_of(&overview, "first")["active"] == true, (), overview)
     })

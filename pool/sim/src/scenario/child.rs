@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
 
 use super::http;
 use super::log::Log;
@@ -17,6 +16,7 @@ use super::stage::until;
 
 /// A start includes a check of the ledger in a process of its own.
 const STARTING: Duration = Duration::from_secs(30);
+#[cfg(unix)]
 const STOPPING: Duration = Duration::from_secs(20);
 
 pub(super) struct Pool {
@@ -173,15 +173,15 @@ impl Pool {
         }
         let started = Instant::now();
         #[cfg(unix)]
-        self.signal(nix::sys::signal::Signal::SIGTERM)?;
-        #[cfg(not(unix))]
-        return Ok(self.child.kill().await.map(|()| started.elapsed())?);
-        #[cfg(unix)]
         {
-            let status: ExitStatus = timeout(STOPPING, self.child.wait()).await.context("it does not end")??;
+            self.signal(nix::sys::signal::Signal::SIGTERM)?;
+            let status = tokio::time::timeout(STOPPING, self.child.wait()).await.context("it does not end")??;
             ensure!(status.success(), "it ends with {status}");
-            Ok(started.elapsed())
         }
+        // There is no gentler way.
+        #[cfg(not(unix))]
+        self.child.kill().await?;
+        Ok(started.elapsed())
     }
 
     /// Ends it as a power cut does.
