@@ -29,8 +29,12 @@ const GRACE: Duration = Duration::from_secs(2);
 const BLOCK_GRACE: Duration = Duration::from_secs(10);
 /// How often difficulties of connected workers are kept for after a crash.
 const KEEP_VARDIFF: Duration = Duration::from_mins(5);
-/// Earliest time a clock can be right, Unix seconds: when this release was made, about.
-const RELEASE_TIME: u64 = 1_760_000_000;
+/// A template younger than this tells the time, seconds.
+const FRESH_TEMPLATE: f64 = 120.0;
+/// How far this machine's clock may be from the node's, seconds: nodes put up with two hours among themselves.
+const CLOCK_TOLERANCE: u64 = 3 * 3600;
+/// How long a stop waits for the ledger's last write.
+const LEDGER_GRACE: Duration = Duration::from_secs(10);
 
 /// The pool. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -73,10 +77,11 @@ impl Engine {
         let data_dir = config.server.data_dir.clone();
         info!("profile {} for up to {} miners", limits.profile, limits.max_connections);
 
-        let ledger = open_ledger(&config, &limits, &data_dir, &options, &bus).await?;
-        let spool = open_spool(&data_dir, &bus).await;
+        // Blocks of an earlier run first: opening the ledger may take a while.
         let nodes = Nodes::start(settings::nodes(&loaded), &bus, &shutdown)?;
-        let blocks = Blocks::start(nodes.clone(), ledger.clone(), bus.clone(), spool, shutdown.clone()).await;
+        let blocks = Blocks::start(nodes.clone(), bus.clone(), Spool::new(&data_dir), shutdown.clone()).await;
+        let ledger = open_ledger(&config, &limits, &data_dir, &options, &bus).await?;
+        blocks.attach(ledger.clone()).await;
 
         let roster = Arc::new(Roster::new(settings::payouts(&config)?));
         let intake = Arc::new(Intake::default());
@@ -211,14 +216,24 @@ impl Engine {
             }
             if let Some(network) = inner.nodes.network() {
                 inner.ledger.set_height(network.height + 1);
-                // Without a clock chip a machine starts in the past; a node that is synchronised knows better.
-                inner.ledger.set_clock_trusted(crate::desk::now_ms() / 1000 > RELEASE_TIME);
+            }
+            if let Some(trusted) = self.is_clock_right() {
+                inner.ledger.set_clock_trusted(trusted);
             }
             if kept_vardiff.elapsed() > KEEP_VARDIFF {
                 kept_vardiff = Instant::now();
                 self.keep_difficulties();
             }
         }
+    }
+
+    /// Whether this machine's clock agrees with the node's, which has the chain to go by; `None` while no node tells. A
+    /// machine without a clock chip starts in the past, and nothing may be deleted by age before that is mended.
+    fn is_clock_right(&self) -> Option<bool> {
+        let update = self.inner.nodes.templates().borrow().clone()?;
+        let is_fresh = self.template_age()? < FRESH_TEMPLATE;
+        let now = crate::desk::now_ms() / 1000;
+        is_fresh.then(|| now.abs_diff(update.template.cur_time.into()) < CLOCK_TOLERANCE)
     }
 
     fn keep_difficulties(&self) {
@@ -241,8 +256,10 @@ impl Engine {
         self.keep_difficulties();
         inner.server.shutdown(GRACE).await;
         inner.blocks.quiet(BLOCK_GRACE).await;
-        if let Err(why) = inner.ledger.close().await {
-            warn!("the ledger could not be written to the end: {why}");
+        match tokio::time::timeout(LEDGER_GRACE, inner.ledger.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => warn!("the ledger could not be written to the end: {why}"),
+            Err(_) => warn!("the ledger could not be written to the end: the disk does not answer"),
         }
         info!("stopped");
     }
@@ -261,23 +278,4 @@ async fn open_ledger(
         warn!("ledger: {}", opened.message);
     }
     Ok(opened.ledger)
-}
-
-async fn open_spool(data_dir: &Path, bus: &Bus) -> Option<Spool> {
-    let dir = data_dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Spool::open(&dir)).await;
-    match opened {
-        Ok(Ok(spool)) => Some(spool),
-        Ok(Err(why)) => {
-            let message = format!(
-                "found blocks cannot be kept on disk in {}: {why}; they are submitted all the same, but do not survive a \
-                 restart: make the folder writable",
-                data_dir.display()
-            );
-            error!("{message}");
-            bus.send(Event::Notice { level: Level::Error, message });
-            None
-        }
-        Err(_) => None,
-    }
 }

@@ -9,6 +9,7 @@ mod engine;
 mod intake;
 mod jobs;
 mod listeners;
+mod open_block;
 mod rolling;
 mod roster;
 mod settings;

@@ -34,19 +34,25 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool under a data folder, making it where it is missing.
-    pub fn open(data: &Path) -> io::Result<Self> {
+    /// The spool under a data folder. It comes to be with its first block: a folder that cannot be written now may be later.
+    pub fn new(data: &Path) -> Self {
         let pending = data.join("spool");
-        let archive = pending.join("archive");
-        fs::create_dir_all(&archive)?;
-        sync_folder(&pending)?;
-        sync_folder(data)?;
-        Ok(Self { pending, archive })
+        Self { archive: pending.join("archive"), pending }
+    }
+
+    fn make(&self) -> io::Result<()> {
+        if self.archive.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.archive)?;
+        sync_folder(&self.pending)?;
+        self.pending.parent().map_or(Ok(()), sync_folder)
     }
 
     /// Makes a block, or a change of its fate, durable: when this returns, a power cut does not lose it. A settled block moves
     /// to the archive.
     pub fn put(&self, found: &FoundBlock, settled: bool) -> io::Result<()> {
+        self.make()?;
         let name = file_name(&found.row);
         if !settled {
             return write_whole(&self.pending, &name, found);
@@ -111,7 +117,9 @@ fn read_all(folder: &Path) -> Vec<FoundBlock> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            warn!("cannot list found blocks in {}: {error}", folder.display());
+            if error.kind() != io::ErrorKind::NotFound {
+                warn!("cannot list found blocks in {}: {error}", folder.display());
+            }
             return Vec::new();
         }
     };
@@ -160,10 +168,10 @@ pub(crate) mod tests {
     #[test]
     fn a_block_is_there_after_a_restart_and_moves_to_the_archive_when_settled() {
         let data = tempfile::tempdir().unwrap();
-        let spool = Spool::open(data.path()).unwrap();
+        let spool = Spool::new(data.path());
         spool.put(&found(2), false).unwrap();
         spool.put(&found(1), false).unwrap();
-        let again = Spool::open(data.path()).unwrap();
+        let again = Spool::new(data.path());
         assert_eq!(again.pending(), [found(1), found(2)]);
 
         let mut settled = found(1);
@@ -177,7 +185,7 @@ pub(crate) mod tests {
     #[test]
     fn a_damaged_or_half_written_file_is_left_alone_and_hides_no_other() {
         let data = tempfile::tempdir().unwrap();
-        let spool = Spool::open(data.path()).unwrap();
+        let spool = Spool::new(data.path());
         spool.put(&found(1), false).unwrap();
         let whole = encode(&found(2)).unwrap();
         let place = data.path().join("spool").join(file_name(&found(2).row));
@@ -197,11 +205,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_an_error_that_leaves_no_broken_file() {
+    fn a_disk_that_takes_nothing_is_an_error_until_it_does() {
         let data = tempfile::tempdir().unwrap();
-        let spool = Spool::open(data.path()).unwrap();
-        fs::remove_dir_all(data.path().join("spool")).unwrap();
+        let spool = Spool::new(data.path());
+        // A file in the folder's place, as a stand-in for a disk that takes nothing.
+        fs::write(data.path().join("spool"), b"").unwrap();
         assert!(spool.put(&found(1), false).is_err());
         assert!(spool.pending().is_empty());
+        fs::remove_file(data.path().join("spool")).unwrap();
+        spool.put(&found(1), false).unwrap();
+        assert_eq!(spool.pending(), [found(1)], "as soon as it can be written, it is");
     }
 }
