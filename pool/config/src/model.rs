@@ -210,7 +210,7 @@ impl Default for StratumConfig {
             max_connections: None,
             max_connections_per_address: None,
             authorize_timeout_seconds: 60,
-            job_keepalive_seconds: 30,
+            job_keepalive_seconds: 45,
             empty_job_on_new_tip: false,
             proxy_protocol_from: Vec::new(),
         }

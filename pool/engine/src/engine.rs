@@ -171,14 +171,12 @@ impl Engine {
     /// to suffer for it.
     async fn open_ports(&self, config: &Config) -> anyhow::Result<()> {
         let mut listeners = self.inner.listeners.lock().await;
-        listeners.open_plain(&self.inner.server, config).await?;
-        let with_certificate = listeners.read_certificate(config);
-        if let Err(why) = with_certificate {
+        if let Err(why) = listeners.read_certificate(config) {
             let message = format!("miners cannot connect with TLS: {why:#}");
             error!("{message}");
             self.inner.bus.send(Event::Notice { level: Level::Error, message });
         }
-        listeners.open_tls(&self.inner.server, config).await?;
+        listeners.arrange(&self.inner.server, config).await?;
         *self.inner.bound.lock() = listeners.bound();
         Ok(())
     }
@@ -187,13 +185,9 @@ impl Engine {
     async fn move_ports(&self, config: &Config) -> anyhow::Result<()> {
         let mut listeners = self.inner.listeners.lock().await;
         listeners.read_certificate(config)?;
-        let moved = async {
-            listeners.open_plain(&self.inner.server, config).await?;
-            listeners.open_tls(&self.inner.server, config).await
-        }
-        .await;
+        listeners.arrange(&self.inner.server, config).await?;
         *self.inner.bound.lock() = listeners.bound();
-        moved
+        Ok(())
     }
 
     /// What has to be done from time to time.

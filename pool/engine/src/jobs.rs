@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 use warppool_events::{Bus, Event, Level};
 use warppool_ledger::{Ledger, NotifySample};
-use warppool_node::{BlockStatus, Nodes, TipNews, Update};
+use warppool_node::{Nodes, TipHeader, TipNews, Update};
 use warppool_stratum::{Broadcast, Server};
 use warppool_work::{Chain, Job, JobFactory, Template};
 
@@ -31,21 +32,29 @@ pub struct Jobs {
 }
 
 /// What is being mined.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Current {
     /// Of the last job, and when the node made it.
     template: Option<(Arc<Template>, Instant)>,
+    /// When the last job went out.
+    published: Instant,
 }
+
+/// A new tip and its header, once the node has told it.
+type Headed = Option<(TipNews, TipHeader)>;
 
 impl Jobs {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut templates = self.nodes.templates();
         let mut tips = self.nodes.tip_news();
-        let mut current = Current::default();
+        let mut headers: JoinSet<Headed> = JoinSet::new();
+        let mut current = Current { template: None, published: Instant::now() };
         // A template may be there already.
         templates.mark_changed();
         loop {
             tokio::select! {
+                // In this order: a whole template makes an empty job needless.
+                biased;
                 () = shutdown.cancelled() => return,
                 changed = templates.changed() => {
                     if changed.is_err() {
@@ -58,11 +67,17 @@ impl Jobs {
                 }
                 Ok(()) = tips.changed(), if self.empty_first => {
                     let news = tips.borrow_and_update().clone();
-                    if let Some(news) = news {
-                        self.on_tip(&mut current, &news).await;
+                    headers.abort_all();
+                    if let Some(news) = news.filter(|news| current.tip() != Some(news.hash)) {
+                        headers.spawn(header(self.nodes.clone(), news));
                     }
                 }
-                () = tokio::time::sleep(self.keepalive) => self.on_silence(&mut current),
+                Some(headed) = headers.join_next() => {
+                    if let Ok(Some((news, header))) = headed {
+                        self.on_tip(&mut current, &news, header);
+                    }
+                }
+                () = tokio::time::sleep_until((current.published + self.keepalive).into()) => self.on_silence(&mut current),
             }
         }
     }
@@ -79,7 +94,7 @@ impl Jobs {
             }
         };
         current.template = Some((Arc::clone(&update.template), Instant::now()));
-        let broadcast = self.publish(&job);
+        let broadcast = self.publish(current, &job);
         if update.new_tip {
             info!("mining on height {} ({} transactions, told by {:?})", job.height, job.transactions, update.source);
         }
@@ -88,39 +103,33 @@ impl Jobs {
         }
     }
 
-    /// An empty job on a tip whose template is still being made. Its height is asked for, since a block with the wrong one
-    /// would be worth nothing; where the difficulty may change with the next block the wait is the better choice.
-    async fn on_tip(&self, current: &mut Current, news: &TipNews) {
-        let Some(known) = current.template.as_ref().map(|(template, _)| Arc::clone(template)) else { return };
-        if known.prev_hash == news.hash || known.max_time != u32::MAX {
+    /// An empty job on a tip whose template is still being made. Only where all of its header is sure: the tip follows the one
+    /// mined on, and its successor has the same difficulty.
+    fn on_tip(&self, current: &mut Current, news: &TipNews, header: TipHeader) {
+        let Some((known, since)) = &current.template else { return };
+        let height = header.height + 1;
+        let is_next = header.height == known.height && known.prev_hash != news.hash;
+        let same_bits = header.bits == known.bits && !height.is_multiple_of(RETARGET) && self.chain != Chain::Testnet4;
+        if !is_next || !same_bits {
             return;
         }
-        let mut displayed = news.hash;
-        displayed.reverse();
-        let Ok(BlockStatus::Confirmed { height, confirmations: 1 }) =
-            self.nodes.block_status(&news.node, &hex::encode(displayed)).await
-        else {
-            return;
-        };
-        let height = height + 1;
-        if height.is_multiple_of(RETARGET) {
-            return;
-        }
+        let min_time = header.median_time + 1;
         let template = Template {
             height,
             prev_hash: news.hash,
-            cur_time: ((now_ms() / 1000) as u32).max(known.min_time),
+            min_time,
+            cur_time: passed(known, *since).max(min_time),
             coinbase_value: subsidy(height, self.chain),
             transactions: Vec::new(),
             witness_commitment: None,
-            ..(*known).clone()
+            ..(**known).clone()
         };
         let template = Arc::new(template);
         match self.factory.build_empty(&template, true) {
             Ok(job) => {
                 let job = Arc::new(job);
                 current.template = Some((template, Instant::now()));
-                let broadcast = self.publish(&job);
+                let broadcast = self.publish(current, &job);
                 self.measure(&job, news.seen, &broadcast);
             }
             Err(why) => debug!("no empty job for the new tip: {why}"),
@@ -129,20 +138,20 @@ impl Jobs {
 
     /// Nothing new for a while: the same work under a new id, with the time moved on.
     fn on_silence(&self, current: &mut Current) {
+        current.published = Instant::now();
         let Some((template, since)) = &current.template else { return };
-        let mut again = (**template).clone();
-        let passed = u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX);
-        again.cur_time = template.cur_time.saturating_add(passed).min(template.max_time);
+        let again = Template { cur_time: passed(template, *since).min(template.max_time), ..(**template).clone() };
         match self.factory.build(&Arc::new(again), false) {
             Ok(job) => {
-                self.publish(&Arc::new(job));
+                self.publish(current, &Arc::new(job));
             }
             Err(why) => debug!("the job cannot be refreshed: {why}"),
         }
     }
 
-    fn publish(&self, job: &Arc<Job>) -> Broadcast {
+    fn publish(&self, current: &mut Current, job: &Arc<Job>) -> Broadcast {
         let broadcast = self.server.publish(Arc::clone(job));
+        current.published = Instant::now();
         self.bus.send(Event::NewJob {
             job: job.id.to_string(),
             height: job.height,
@@ -177,6 +186,19 @@ impl Current {
     fn tip(&self) -> Option<warppool_work::Hash> {
         self.template.as_ref().map(|(template, _)| template.prev_hash)
     }
+}
+
+/// Asks for the header of a new tip; `None` when the node does not hold it for its tip.
+async fn header(nodes: Nodes, news: TipNews) -> Headed {
+    let mut displayed = news.hash;
+    displayed.reverse();
+    let header = nodes.tip_header(&news.node, &hex::encode(displayed)).await.ok()??;
+    Some((news, header))
+}
+
+/// The node's time now: what it said then, and what has passed since. This machine's own clock may be wrong.
+fn passed(template: &Template, since: Instant) -> u32 {
+    template.cur_time.saturating_add(u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX))
 }
 
 /// What a block may create, satoshis.

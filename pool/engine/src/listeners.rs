@@ -2,17 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use tracing::info;
-use warppool_config::{Config, Listen, Network};
+use warppool_config::{Config, Listen};
 use warppool_stratum::{Bind, Listener, ListenerHandle, Server, TlsIdentity};
 
 use crate::settings;
-
-/// How long the system may take to give a port back that was just closed.
-const PORT_FREED: Duration = Duration::from_secs(2);
 
 /// Where miners can connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +28,6 @@ pub(crate) struct Listeners {
 #[derive(Debug)]
 struct Port {
     at: Listen,
-    proxies: Vec<Network>,
     handle: ListenerHandle,
 }
 
@@ -49,21 +45,40 @@ impl Listeners {
         .context("stratum.tls_cert_path, stratum.tls_key_path")
     }
 
-    pub(crate) async fn open_plain(&mut self, server: &Arc<Server>, config: &Config) -> anyhow::Result<()> {
-        let (at, proxies) = (&config.stratum.listen, &config.stratum.proxy_protocol_from);
-        open(&mut self.plain, server, at, proxies, None, "stratum.listen").await
-    }
-
-    /// Needs the certificate; without one configured, a port that is open is closed.
-    pub(crate) async fn open_tls(&mut self, server: &Arc<Server>, config: &Config) -> anyhow::Result<()> {
-        let (Some(at), Some(identity)) = (&config.stratum.tls_listen, self.identity.clone()) else {
-            if let Some(port) = self.tls.take() {
-                port.handle.stop();
-            }
-            return Ok(());
+    /// Opens, moves and closes the ports: all that is new is opened before anything old is closed, so that a port that is taken
+    /// changes nothing. Proxies change in place.
+    pub(crate) async fn arrange(&mut self, server: &Arc<Server>, config: &Config) -> anyhow::Result<()> {
+        let stratum = &config.stratum;
+        let proxies: Vec<_> = stratum.proxy_protocol_from.iter().map(|network| network.net()).collect();
+        let tls_at = stratum.tls_listen.as_ref().filter(|_| self.identity.is_some());
+        let plain = match &self.plain {
+            Some(port) if port.at == stratum.listen => None,
+            _ => Some(open(server, &stratum.listen, &proxies, None, "stratum.listen").await?),
         };
-        let proxies = &config.stratum.proxy_protocol_from;
-        open(&mut self.tls, server, at, proxies, Some(identity), "stratum.tls_listen").await
+        let tls = match (&self.tls, tls_at) {
+            (Some(port), Some(at)) if port.at == *at => None,
+            (_, None) => None,
+            (_, Some(at)) => match open(server, at, &proxies, self.identity.clone(), "stratum.tls_listen").await {
+                Ok(port) => Some(port),
+                Err(why) => {
+                    if let Some(port) = plain {
+                        port.handle.stop();
+                    }
+                    return Err(why);
+                }
+            },
+        };
+        replace(&mut self.plain, plain, "");
+        replace(&mut self.tls, tls, " with TLS");
+        if tls_at.is_none()
+            && let Some(port) = self.tls.take()
+        {
+            port.handle.stop();
+        }
+        for port in [&self.plain, &self.tls].into_iter().flatten() {
+            port.handle.set_proxies(proxies.clone());
+        }
+        Ok(())
     }
 
     pub(crate) fn bound(&self) -> Bound {
@@ -78,54 +93,29 @@ impl Listeners {
     }
 }
 
-/// Makes a port what it should be. Another address is opened before the old one closes; the same one, with other proxies,
-/// has to be closed first.
-async fn open(
-    port: &mut Option<Port>,
-    server: &Arc<Server>,
-    at: &Listen,
-    proxies: &[Network],
-    tls: Option<TlsIdentity>,
-    key: &str,
-) -> anyhow::Result<()> {
-    if port.as_ref().is_some_and(|port| port.at == *at && port.proxies == proxies) {
-        return Ok(());
-    }
-    let mut patience = Duration::ZERO;
-    if let Some(old) = port.take_if(|port| port.at == *at) {
-        old.handle.stop();
-        patience = PORT_FREED;
-    }
-    let until = tokio::time::Instant::now() + patience;
-    let handle = loop {
-        match bind(server, at, proxies, tls.clone(), key).await {
-            Err(_) if tokio::time::Instant::now() < until => tokio::time::sleep(Duration::from_millis(20)).await,
-            bound => break bound?,
-        }
-    };
-    let with = if tls.is_some() { " with TLS" } else { "" };
-    info!("miners connect{with} to {}", handle.local_addr());
-    if let Some(old) = port.replace(Port { at: at.clone(), proxies: proxies.to_vec(), handle }) {
+fn replace(port: &mut Option<Port>, new: Option<Port>, with: &str) {
+    let Some(new) = new else { return };
+    info!("miners connect{with} to {}", new.handle.local_addr());
+    if let Some(old) = port.replace(new) {
         old.handle.stop();
     }
-    Ok(())
 }
 
-async fn bind(
+async fn open(
     server: &Arc<Server>,
     at: &Listen,
-    proxies: &[Network],
+    proxies: &[IpNet],
     tls: Option<TlsIdentity>,
     key: &str,
-) -> anyhow::Result<ListenerHandle> {
+) -> anyhow::Result<Port> {
     let lookup = at.clone();
     let candidates = tokio::task::spawn_blocking(move || lookup.candidates()).await?;
     let candidates = candidates.with_context(|| format!("{key} = {at}: the name cannot be looked up"))?;
     let mut last = std::io::Error::other("it names no address");
     for address in candidates {
-        let proxy_from = proxies.iter().map(|network| network.net()).collect();
-        match server.listen(Listener { bind: Bind::Address(address), tls: tls.clone(), proxy_from }).await {
-            Ok(handle) => return Ok(handle),
+        let listener = Listener { bind: Bind::Address(address), tls: tls.clone(), proxy_from: proxies.to_vec() };
+        match server.listen(listener).await {
+            Ok(handle) => return Ok(Port { at: at.clone(), handle }),
             Err(why) => last = why,
         }
     }

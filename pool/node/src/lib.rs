@@ -33,6 +33,6 @@ pub use rpc::{Patience, Reply, Rpc};
 pub use settings::{NodeSettings, Settings};
 pub use source::{BoxFuture, Offer, TemplateSource, TipNews, Update};
 pub use status::{Network, NodeStatus, ZmqState, ZmqStatus};
-pub use submit::{BlockStatus, SubmitAnswer};
+pub use submit::{BlockStatus, SubmitAnswer, TipHeader};
 pub use template::{Parsed, TemplateParser};
 pub use zmq::{HashBlock, ZmqError, parse_hashblock};

@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::rpc::{Patience, Rpc};
 use crate::source::{TipNews, Update};
 use crate::status::{Network, NodeStatus};
-use crate::submit::{self, BlockStatus, SubmitAnswer};
+use crate::submit::{self, BlockStatus, SubmitAnswer, TipHeader};
 use crate::{Latency, LatencySnapshot, NodeError, NodeSettings, RpcError, Settings, SettingsError, health, zmq};
 
 /// All nodes, under watch. Cheap to clone.
@@ -111,6 +111,13 @@ impl Nodes {
         let node = self.find(node)?;
         let patience = Patience::AtMost(self.inner.settings.rpc_timeout);
         submit::status(&node.rpc, hash, patience).await.map_err(|source| failed(node, source))
+    }
+
+    /// One node's word of a block (`hash` in display order) if that is the node's tip; `None` if it is not.
+    pub async fn tip_header(&self, node: &str, hash: &str) -> Result<Option<TipHeader>, NodeError> {
+        let node = self.find(node)?;
+        let patience = Patience::AtMost(self.inner.settings.rpc_timeout);
+        submit::tip(&node.rpc, hash, patience).await.map_err(|source| failed(node, source))
     }
 
     /// Asks the node in use for a template at once.

@@ -1,11 +1,17 @@
-//! What a node says of a block: when it is handed over, and later.
+//! What a node says of a block: when it is handed over, and later; and of its tip.
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::RpcError;
 use crate::error::{code, printable};
-use crate::rpc::{Patience, Rpc};
+use crate::rpc::{Patience, Reply, Rpc};
+use crate::template::compact;
+
+const GET_HEADER: &str = "getblockheader";
 
 /// submitblock's answer. None of them is the last word: the chain is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +62,23 @@ pub enum BlockStatus {
     Unknown,
 }
 
+/// A node's tip, as far as a block on it needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TipHeader {
+    pub height: u32,
+    /// Of it and the ten blocks before: the next block's time has to be later. Seconds since 1970.
+    pub median_time: u32,
+    /// The compact target that this block met.
+    pub bits: u32,
+}
+
 #[derive(Deserialize)]
-struct Header {
+struct Header<'a> {
     confirmations: i64,
     height: u32,
+    mediantime: Option<u32>,
+    #[serde(borrow)]
+    bits: Option<Cow<'a, str>>,
 }
 
 pub(crate) async fn submit(rpc: &Rpc, block_hex: &str, patience: Patience) -> Result<SubmitAnswer, RpcError> {
@@ -75,19 +94,39 @@ pub(crate) async fn submit(rpc: &Rpc, block_hex: &str, patience: Patience) -> Re
 }
 
 pub(crate) async fn status(rpc: &Rpc, hash: &str, patience: Patience) -> Result<BlockStatus, RpcError> {
-    let header: Header = match rpc.call("getblockheader", &json!([hash, true]), patience).await {
-        Ok(reply) => match reply.value() {
-            Err(RpcError::Rpc { code: code::INVALID_ADDRESS_OR_KEY, .. }) => return Ok(BlockStatus::Unknown),
-            other => other?,
-        },
-        Err(RpcError::Rpc { code: code::INVALID_ADDRESS_OR_KEY, .. }) => return Ok(BlockStatus::Unknown),
-        Err(error) => return Err(error),
-    };
-    let height = header.height;
-    Ok(match u32::try_from(header.confirmations) {
+    let Some(reply) = header(rpc, hash, patience).await? else { return Ok(BlockStatus::Unknown) };
+    let Header { confirmations, height, .. } = reply.value()?;
+    Ok(match u32::try_from(confirmations) {
         Ok(confirmations @ 1..) => BlockStatus::Confirmed { confirmations, height },
         _ => BlockStatus::SideChain { height },
     })
+}
+
+/// `None` when the block is not the node's tip.
+pub(crate) async fn tip(rpc: &Rpc, hash: &str, patience: Patience) -> Result<Option<TipHeader>, RpcError> {
+    let Some(reply) = header(rpc, hash, patience).await? else { return Ok(None) };
+    let Header { confirmations, height, mediantime, bits } = reply.value()?;
+    if confirmations != 1 {
+        return Ok(None);
+    }
+    let missing =
+        |field| RpcError::Malformed { method: GET_HEADER, reason: format!("its {field} is missing or wrong") };
+    Ok(Some(TipHeader {
+        height,
+        median_time: mediantime.ok_or_else(|| missing("mediantime"))?,
+        bits: bits.as_deref().and_then(compact).ok_or_else(|| missing("bits"))?,
+    }))
+}
+
+/// `None` when the node does not know the block.
+async fn header(rpc: &Rpc, hash: &str, patience: Patience) -> Result<Option<Reply>, RpcError> {
+    let answer = rpc.call(GET_HEADER, &json!([hash, true]), patience).await;
+    // Core says so with an HTTP status of its own or, to a JSON-RPC 2.0 request, within a good answer.
+    match answer.and_then(|reply| reply.result::<IgnoredAny>().map(|_| reply)) {
+        Ok(reply) => Ok(Some(reply)),
+        Err(RpcError::Rpc { code: code::INVALID_ADDRESS_OR_KEY, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

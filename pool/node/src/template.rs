@@ -240,12 +240,16 @@ fn subsidy(chain: Chain, height: u32) -> u64 {
     (50 * 100_000_000_u64).checked_shr(halvings).unwrap_or(0)
 }
 
+/// 8 hex digits, big-endian: a compact target as nodes write it.
+pub(crate) fn compact(hex: &str) -> Option<u32> {
+    // `from_str_radix` alone takes a sign.
+    let digits = hex.len() == 8 && hex.bytes().all(|c| c.is_ascii_hexdigit());
+    u32::from_str_radix(hex, 16).ok().filter(|_| digits)
+}
+
 /// The compact target, checked to be one, and to be what `target` spells out.
 fn check_bits(bits: &str, target: Option<&str>) -> Result<u32, Error> {
-    let value = Some(bits)
-        .filter(|b| b.len() == 8 && b.bytes().all(|c| c.is_ascii_hexdigit()))
-        .and_then(|b| u32::from_str_radix(b, 16).ok())
-        .ok_or_else(|| field("bits", bits, "8 hex digits"))?;
+    let value = compact(bits).ok_or_else(|| field("bits", bits, "8 hex digits"))?;
     let expanded = expand(value).ok_or_else(|| field("bits", bits, "the compact form of a target"))?;
     match target {
         Some(target) if !target.eq_ignore_ascii_case(&const_hex::encode(expanded)) => {

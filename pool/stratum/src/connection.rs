@@ -22,8 +22,8 @@ use crate::connections::Connections;
 use crate::core::{Core, View};
 use crate::limits::Place;
 use crate::pool::{Reason, ShareReport};
-
 use crate::session::{Flow, Session};
+use crate::wire;
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
@@ -88,6 +88,9 @@ impl Connection {
     pub(crate) fn send(&self, state: &mut State, bytes: &[u8], write_limit: usize) {
         if state.closing.is_some() || bytes.is_empty() {
             return;
+        }
+        if wire::is_watched() {
+            wire::sent(state.session.peer, bytes);
         }
         match &mut state.tls {
             None => self.put(state, bytes, write_limit),
@@ -217,22 +220,6 @@ fn open(tls: &mut ServerConnection, mut bytes: &[u8], plain: &mut Vec<u8>) -> Fl
     }
 }
 
-/// Whoever closes for these reasons has seen all that is worth seeing. For the others what has already come is still read,
-/// since there may be a block in it.
-fn is_final(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Closed
-            | Reason::Network
-            | Reason::Garbage
-            | Reason::LineTooLong
-            | Reason::Http
-            | Reason::TlsOnPlainPort
-            | Reason::UnexpectedProxyHeader
-            | Reason::Tls
-    )
-}
-
 /// A connection's task.
 pub(crate) struct Serve {
     core: Arc<Core>,
@@ -299,7 +286,7 @@ impl Future for Serve {
                 state.closing
             };
             if let Some(reason) = closing {
-                if !is_final(reason) {
+                if !reason.is_final() {
                     this.drain();
                 }
                 return Poll::Ready(());

@@ -24,12 +24,14 @@ mod notify;
 mod pool;
 pub mod proxy;
 mod reply;
+mod seen;
 mod server;
 mod session;
 mod settings;
 mod share;
 mod submit;
 mod tls;
+mod wire;
 
 pub use bans::Ban;
 pub use conversation::Conversation;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use rustls::{ServerConfig, ServerConnection};
 use tokio::io::AsyncReadExt;
@@ -57,11 +58,17 @@ impl Listener {
 pub struct ListenerHandle {
     address: SocketAddr,
     stop: CancellationToken,
+    proxy_from: Arc<ArcSwap<Vec<IpNet>>>,
 }
 
 impl ListenerHandle {
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Believes these proxies from the next connection on; those there already stay as they are.
+    pub fn set_proxies(&self, proxies: Vec<IpNet>) {
+        self.proxy_from.store(Arc::new(proxies));
     }
 
     /// Closes the port; its connections live on. Dropping the handle leaves it open.
@@ -74,7 +81,8 @@ impl ListenerHandle {
 struct Port {
     server: Arc<Server>,
     tls: Option<Arc<ServerConfig>>,
-    proxy_from: Vec<IpNet>,
+    /// Shared with the port's handle, which may replace it.
+    proxy_from: Arc<ArcSwap<Vec<IpNet>>>,
 }
 
 impl Server {
@@ -89,14 +97,15 @@ impl Server {
         };
         let address = socket.local_addr()?;
         let stop = self.stop.child_token();
+        let proxy_from = Arc::new(ArcSwap::from_pointee(listener.proxy_from));
         let port = Port {
             server: Arc::clone(self),
             tls: listener.tls.map(|tls| tls.config()),
-            proxy_from: listener.proxy_from,
+            proxy_from: Arc::clone(&proxy_from),
         };
         self.start_sweeper();
         self.tasks.spawn(stop.clone().run_until_cancelled_owned(accept(Arc::new(port), socket)));
-        Ok(ListenerHandle { address, stop })
+        Ok(ListenerHandle { address, stop, proxy_from })
     }
 }
 
@@ -119,7 +128,7 @@ impl Port {
     /// Never waits: what needs time gets a task.
     fn take(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if self.proxy_from.iter().any(|proxy| proxy.contains(&peer.ip())) {
+        if self.proxy_from.load().iter().any(|proxy| proxy.contains(&peer.ip())) {
             let port = Arc::clone(self);
             self.spawn(async move { port.behind_proxy(stream, peer).await });
         } else {

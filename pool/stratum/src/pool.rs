@@ -268,6 +268,22 @@ impl Reason {
         Self::Shutdown,
     ];
 
+    /// Whoever closes for this has seen all that is worth seeing. Otherwise what has already come is still judged, since
+    /// there may be a block in it.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Closed
+                | Self::Network
+                | Self::Garbage
+                | Self::LineTooLong
+                | Self::Http
+                | Self::TlsOnPlainPort
+                | Self::UnexpectedProxyHeader
+                | Self::Tls
+        )
+    }
+
     /// As metrics label it.
     pub fn name(self) -> &'static str {
         match self {

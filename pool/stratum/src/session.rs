@@ -11,8 +11,7 @@ use std::time::Duration;
 use memchr::memchr;
 use warppool_events::Event;
 use warppool_work::{
-    Coinbase, DeviceClass, Difficulty, Duplicates, Extranonce1, JobId, Payout, Vardiff, VardiffSettings, VardiffState,
-    VersionMask,
+    Coinbase, DeviceClass, Difficulty, Extranonce1, JobId, Payout, Vardiff, VardiffSettings, VardiffState, VersionMask,
 };
 
 use crate::core::{Core, Now, View};
@@ -24,6 +23,8 @@ use crate::meter::Meter;
 use crate::pool::{Outcome, Reason, Refusals, SessionInfo, ShareReport, SubmitMode, WorkerId};
 use crate::proxy;
 use crate::reply::{self, Code};
+use crate::seen::Seen;
+use crate::wire;
 
 /// Lines in a row that are no JSON before the connection is closed.
 const MOST_GARBAGE: u8 = 5;
@@ -88,10 +89,7 @@ pub(crate) struct Session {
     pub(crate) last_notify: Duration,
     /// Of the job last submitted for.
     pub(crate) coinbase: Option<(JobId, Arc<Coinbase>)>,
-    /// Shares for the tip numbered `tip`, and for the one before.
-    pub(crate) seen: Duplicates,
-    pub(crate) seen_before: Duplicates,
-    pub(crate) tip: u64,
+    pub(crate) seen: Seen,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     sniffed: bool,
@@ -109,6 +107,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) view: &'a View<'a>,
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) shares: &'a mut Vec<ShareReport>,
+    /// Lines are logged.
+    pub(crate) watched: bool,
 }
 
 /// Breaks when the connection is to be closed.
@@ -135,9 +135,7 @@ impl Session {
             last_job: JobId(0),
             last_notify: Duration::ZERO,
             coinbase: None,
-            seen: Duplicates::default(),
-            seen_before: Duplicates::default(),
-            tip: 0,
+            seen: Seen::default(),
             partial: Vec::new(),
             sniffed: false,
             garbage: 0,
@@ -167,7 +165,7 @@ impl Session {
         out: &mut Vec<u8>,
         shares: &mut Vec<ShareReport>,
     ) -> Flow {
-        let flow = self.lines(input, &mut Turn { view, out, shares });
+        let flow = self.lines(input, &mut Turn { view, out, shares, watched: wire::is_watched() });
         if !shares.is_empty() {
             let work: f64 = shares.iter().filter(|s| s.outcome == Outcome::Accepted).map(|s| s.credited).sum();
             if work > 0.0 {
@@ -182,6 +180,16 @@ impl Session {
     }
 
     fn lines(&mut self, mut rest: &[u8], turn: &mut Turn<'_>) -> Flow {
+        let flow = self.read(&mut rest, turn);
+        if flow.break_value().is_some_and(|reason| !reason.is_final()) {
+            // Each break has taken a line, so that this comes to an end.
+            while self.read(&mut rest, turn).break_value().is_some_and(|reason| !reason.is_final()) {}
+        }
+        flow
+    }
+
+    /// Takes lines off `rest` until one of them breaks; keeps the beginning of a line that is left.
+    fn read(&mut self, rest: &mut &[u8], turn: &mut Turn<'_>) -> Flow {
         if !self.sniffed && !rest.is_empty() {
             self.sniffed = true;
             self.sniff(rest)?;
@@ -191,15 +199,16 @@ impl Session {
             let Some(end) = memchr(b'\n', rest) else { return self.keep(rest, limit, turn) };
             let mut line = std::mem::take(&mut self.partial);
             line.extend_from_slice(&rest[..end]);
-            rest = &rest[end + 1..];
+            *rest = &rest[end + 1..];
             let flow = self.line(&line, limit, turn);
             line.clear();
             self.partial = line;
             flow?;
         }
         while let Some(end) = memchr(b'\n', rest) {
-            self.line(&rest[..end], limit, turn)?;
-            rest = &rest[end + 1..];
+            let line = &rest[..end];
+            *rest = &rest[end + 1..];
+            self.line(line, limit, turn)?;
         }
         self.keep(rest, limit, turn)
     }
@@ -226,6 +235,9 @@ impl Session {
     }
 
     fn line(&mut self, line: &[u8], limit: usize, turn: &mut Turn<'_>) -> Flow {
+        if turn.watched {
+            wire::came(self.peer, line);
+        }
         if line.len() > limit {
             return too_long(limit, turn);
         }
@@ -290,7 +302,7 @@ impl Session {
         self.edition = view.edition.number;
         self.meter = Meter::starting(now);
         self.last_notify = view.now.at;
-        self.tip = view.board.tip();
+        self.seen.follow(view.board.tip());
         self.update_difficulty(view, turn.out);
         self.send_newest(turn);
     }
@@ -356,9 +368,9 @@ impl Session {
             vardiff.on_tick(view.now.seconds());
             self.update_difficulty(view, out);
         }
-        self.follow_tip(view.board.tip());
+        self.seen.follow(view.board.tip());
         if view.board.grace_is_over(now) {
-            self.seen_before.clear();
+            self.seen.grace_is_over(view.board.tip());
         }
         if self.partial.is_empty() {
             self.partial = Vec::new();
@@ -378,15 +390,6 @@ impl Session {
                 next.fix(fixed, now);
             }
             *vardiff = next;
-        }
-    }
-
-    /// Shares seen are kept for the tip they belong to, and for the one before while those may still count.
-    pub(crate) fn follow_tip(&mut self, tip: u64) {
-        if self.tip != tip {
-            self.seen_before = if self.tip + 1 == tip { std::mem::take(&mut self.seen) } else { Duplicates::default() };
-            self.seen.clear();
-            self.tip = tip;
         }
     }
 

@@ -51,7 +51,7 @@ impl Session {
             };
             self.coinbase = Some((job_id, coinbase));
         }
-        self.follow_tip(board.tip());
+        self.seen.follow(board.tip());
         let worker = self.named(worker);
         let asked = self.sent.for_job(job_id);
         let Some((_, coinbase)) = &self.coinbase else { return Flow::Continue(()) };
@@ -64,7 +64,7 @@ impl Session {
             // What cannot count for other reasons must not be remembered as seen either.
             stale: posted.stale || worker.is_none() || asked.is_none(),
         };
-        let seen = if posted.prepared.tip() == board.tip() { &mut self.seen } else { &mut self.seen_before };
+        let seen = self.seen.of(posted.prepared.tip());
         let judged = judge(posted.job, coinbase, en1, &share, &rules, seen);
         let actual = judged.difficulty();
         if let Ok(()) = judged.verdict {

@@ -459,6 +459,33 @@ fn bans_can_be_off() {
 }
 
 #[test]
+fn a_block_behind_the_line_that_ends_the_connection_is_told() {
+    // Where the bytes are cut into two reads: nowhere, in the line that ends it, in the block.
+    for (name, cut) in [("whole", Some(0)), ("in the last line", Some(10)), ("in the block", None)] {
+        let bench = Bench::new(settings());
+        bench.publish_with(1, REGTEST);
+        let (mut talk, mut miner) = bench.miner("alice");
+        // Half of all hashes are blocks.
+        let difficulty = warppool_work::Target::from_compact(REGTEST).unwrap().difficulty();
+        let (bad, block) =
+            (String::from("{\"id\":4,\"method\":\"mining.submit\",\"params\":[]}\n"), miner.mine(difficulty));
+        for second in 0..180 {
+            talk.later = Duration::from_secs(second);
+            refused(&talk.raw(&bad).unwrap()[0], 20);
+        }
+        talk.later = Duration::from_mins(3);
+        // The first line ends it; between it and the block is what else a miner may send.
+        let lines = format!("{bad}{bad}{{\"id\":1,\"result\":true}}\n{bad}{}", miner.line(&block));
+        let cut = cut.unwrap_or(lines.len() - 10);
+        let ended = [&lines[..cut], &lines[cut..]].map(|read| talk.raw(read).err());
+        let reasons: Vec<_> = ended.iter().flatten().map(|(reason, _)| *reason).collect();
+        assert_eq!(reasons, [Reason::OnlyRejects], "once, {name}");
+        assert_eq!(bench.pool.blocks.lock().unwrap().len(), 1, "{name}");
+        assert_eq!(bench.pool.outcomes().last(), Some(&Outcome::Accepted), "{name}");
+    }
+}
+
+#[test]
 fn old_jobs_are_kept_for_blocks_and_payouts_come_back_for_them() {
     let bench = Bench::new(settings());
     bench.publish_with(1, REGTEST);

@@ -422,6 +422,29 @@ async fn nobody_else_is_believed() {
     assert_eq!(disconnects(&bench.server, Reason::UnexpectedProxyHeader), 1);
 }
 
+#[tokio::test]
+async fn the_proxies_believed_can_be_changed_while_the_port_stays_open() {
+    let bench = Bench::new(settings());
+    let port = listen(&bench).await;
+    let mut direct = connect(port.local_addr()).await;
+    assert_eq!(direct.call("mining.ping", json!([])).await["result"], "pong");
+
+    port.set_proxies(vec!["127.0.0.0/8".parse().unwrap()]);
+    let mut behind = connect(port.local_addr()).await;
+    behind.send(proxied("203.0.113.5:4000")).await;
+    assert_eq!(behind.call("mining.ping", json!([])).await["result"], "pong");
+    assert!(bench.server.sessions().iter().any(|session| session.peer == "203.0.113.5:4000".parse().unwrap()));
+
+    port.set_proxies(Vec::new());
+    let mut disbelieved = connect(port.local_addr()).await;
+    disbelieved.send(proxied("203.0.113.6:4000")).await;
+    assert_eq!(disbelieved.hear().await, None);
+    assert_eq!(disconnects(&bench.server, Reason::UnexpectedProxyHeader), 1);
+    for client in [&mut direct, &mut behind] {
+        assert_eq!(client.call("mining.ping", json!([])).await["result"], "pong", "who is there stays");
+    }
+}
+
 fn certificate() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())

@@ -1,18 +1,28 @@
 //! Where the log goes: journald where it collects this process's output anyway, else standard output.
+//!
+//! Lines for standard output go through a thread of their own: a reader that stalls (a paused terminal, a stuck collector)
+//! costs log lines, never a share.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use warppool_config::{Journald, LoggingConfig};
 
+/// Lines that may wait to be written; more are dropped.
+const LINES: usize = 4096;
+
 /// Changes the filter while the pool runs.
 #[derive(Clone, Debug)]
 pub struct LogControl {
     filter: Handle<EnvFilter, Registry>,
+    /// Writes what is left when the process ends.
+    _writer: Arc<WorkerGuard>,
 }
 
 impl LogControl {
@@ -37,13 +47,16 @@ fn filter(logging: &LoggingConfig) -> anyhow::Result<EnvFilter> {
 pub fn start(logging: &LoggingConfig) -> anyhow::Result<LogControl> {
     let (filter, control) = reload::Layer::new(filter(logging)?);
     let registry = tracing_subscriber::registry().with(filter);
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).finish(std::io::stdout());
+    let colours = std::io::stdout().is_terminal();
     let layer = match journald(logging.journald)? {
         Some(layer) => layer,
-        None if logging.json => fmt::layer().json().boxed(),
-        None => fmt::layer().with_ansi(std::io::stdout().is_terminal()).with_target(false).compact().boxed(),
+        None if logging.json => fmt::layer().json().with_writer(writer).boxed(),
+        None => fmt::layer().with_ansi(colours).with_target(false).compact().with_writer(writer).boxed(),
     };
     registry.with(layer).init();
-    Ok(LogControl { filter: control })
+    Ok(LogControl { filter: control, _writer: Arc::new(guard) })
 }
 
 type BoxedLayer =

@@ -81,7 +81,15 @@ async fn serve(pool: Pool, path: &Path, overrides: &Overrides, log: &LogControl)
         }
     }
     info!("stopping");
-    pool.engine.stop().await;
+    tokio::select! {
+        () = pool.engine.stop() => {}
+        () = stopped_again(&mut signals) => warn!("stopped at once: what was not on disk yet is lost"),
+    }
+}
+
+/// Somebody is in a hurry.
+async fn stopped_again(signals: &mut Signals) {
+    while let Signal::Reload = signals.next().await {}
 }
 
 async fn reload(engine: &Engine, path: &Path, overrides: &Overrides, log: &LogControl) -> anyhow::Result<()> {

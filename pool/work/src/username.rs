@@ -58,7 +58,7 @@ impl Username {
         if text.chars().any(char::is_control) {
             return Err(UsernameError::ControlCharacter);
         }
-        let text = text.strip_prefix("bitcoin:").unwrap_or(text);
+        let text = without_scheme(text);
         let (name, worker) = text.split_once('.').unwrap_or((text, ""));
         if name.is_empty() {
             return Err(UsernameError::Empty);
@@ -115,10 +115,27 @@ fn is_bech32_like(lower: &str) -> bool {
     ["bc1", "tb1", "bcrt1"].iter().any(|prefix| lower.starts_with(prefix))
 }
 
-/// Whether somebody meant an address. Rather too often than not: mining to a mistyped address as if it were a name would pay
-/// the wrong person.
+/// Letters and digits in a row that are too many for a name somebody gave a machine.
+const ADDRESS_LIKE: usize = 20;
+
+/// Whether somebody meant an address. Rather too often than not: mining to a mistyped address, or to one with something
+/// else than a dot behind it, as if it were a name would pay the wrong person.
 fn looks_like_an_address(name: &str) -> bool {
-    is_bech32_like(&name.to_ascii_lowercase()) || (name.len() >= 25 && name.bytes().all(|b| b.is_ascii_alphanumeric()))
+    let lower = name.to_ascii_lowercase();
+    let longest_run = name.split(|c: char| !c.is_ascii_alphanumeric()).map(str::len).max();
+    ["bc1", "tb1", "bcrt1"].iter().any(|prefix| lower.contains(prefix)) || longest_run >= Some(ADDRESS_LIKE)
+}
+
+/// Without `bitcoin:` in front and parameters behind, as payment links and QR codes have them.
+fn without_scheme(text: &str) -> &str {
+    const SCHEME: &str = "bitcoin:";
+    match text.get(..SCHEME.len()) {
+        Some(scheme) if scheme.eq_ignore_ascii_case(SCHEME) => {
+            let rest = &text[SCHEME.len()..];
+            rest.split_once('?').map_or(rest, |(address, _)| address)
+        }
+        _ => text,
+    }
 }
 
 fn cut(name: &str) -> &str {
@@ -183,6 +200,8 @@ mod tests {
         accepted(&with(".a.b"), Chain::Mainnet, &with(".a.b"), 22);
         accepted(&P2WPKH.to_uppercase(), Chain::Mainnet, P2WPKH, 22);
         accepted(&format!(" bitcoin:{P2WPKH} "), Chain::Mainnet, P2WPKH, 22);
+        accepted(&format!("BITCOIN:{}", P2WPKH.to_uppercase()), Chain::Mainnet, P2WPKH, 22);
+        accepted(&format!("bitcoin:{P2WPKH}?label=x&amount=1.5"), Chain::Mainnet, P2WPKH, 22);
         // Avalon cuts at 63 characters: of a taproot address and its worker the dot is left.
         accepted(&format!("{P2TR}.avalon")[..63], Chain::Mainnet, P2TR, 34);
     }
@@ -205,6 +224,13 @@ mod tests {
         malformed("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb");
         malformed("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfN0");
         malformed("bc1mining.rig");
+        for separator in ["_", "/", "-", " ", ",", "+", "%2F"] {
+            malformed(&format!("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa{separator}rig"));
+            malformed(&format!("{P2WPKH}{separator}rig"));
+        }
+        malformed("btc:1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa");
+        malformed("\u{200b}1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa");
+        malformed("1A1zP1eP5QGefi2DMPTfTL5S");
         let wrong = |text: &str, chain| {
             assert!(matches!(Username::parse(text, chain), Err(UsernameError::WrongNetwork { .. })), "{text}");
         };
