@@ -203,6 +203,31 @@ async fn a_ledger_deleted_under_the_running_pool_stops_no_mining() {
     assert_eq!(pool.blocks().await.len(), 3, "the list is made anew from the spool");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_behind_the_spool_learns_the_fate_of_its_blocks() {
+    let node = sim_node().await;
+    let mut pool = Pool::start(settings(&node)).await;
+    let mut hand = Hand::connect(&pool.target().await, USER).await;
+    hand.job().await;
+    node.faults().rpc_down().await;
+    let found = hand.find().await;
+    let at = pool.fate(found, "pending").await["at_ms"].as_u64();
+    until(LONG, "the block is in the spool", async || hold(pool.spooled() == 1, (), pool.spooled())).await;
+    pool.shows("the block in the ledger", |overview| overview["ledger"]["last_commit_at_ms"].as_u64() > at).await;
+    pool.kill9();
+    let behind = pool.dir().join("behind.mdb");
+    std::fs::copy(pool.ledger_file(), &behind).unwrap();
+
+    node.faults().rpc_up().await.unwrap();
+    pool.run().await;
+    pool.fate(found, "confirmed").await;
+    assert!(pool.stop().await.success());
+    std::fs::copy(&behind, pool.ledger_file()).unwrap();
+    pool.run().await;
+    pool.fate(found, "confirmed").await;
+    assert_eq!(pool.blocks().await.len(), 1);
+}
+
 /// A file system of its own in memory, for those who may mount one.
 struct Mount(PathBuf);
 

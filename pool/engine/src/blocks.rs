@@ -364,6 +364,11 @@ impl Blocks {
         }
     }
 
+    /// What is known of the blocks whose fate is open, which the ledger's list may not have yet.
+    pub fn open_rows(&self) -> Vec<BlockRow> {
+        self.open.lock().values().map(|open| open.row()).collect()
+    }
+
     /// Blocks ever found, without those every node refused.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)

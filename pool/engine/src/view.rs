@@ -1,6 +1,7 @@
 //! What can be seen of the running pool: plain values, made on request, that the API serves as they are.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use warppool_config::{Hardware, Limits};
@@ -294,8 +295,12 @@ impl Engine {
     pub fn blocks(&self, most: usize) -> Result<Vec<BlockView>, LedgerError> {
         let tip = self.inner.nodes.network().map(|network| network.height);
         let explorer = self.inner.loaded.read().config.mining.block_explorer_url.clone();
-        let rows = self.inner.ledger.blocks(most)?;
-        Ok(rows.into_iter().map(|row| block_view(row, tip, explorer.as_deref())).collect())
+        let mut rows: BTreeMap<_, _> =
+            self.inner.ledger.blocks(most)?.into_iter().map(|row| ((Reverse(row.height), row.hash), row)).collect();
+        // The list on disk follows a moment later, or much later where the disk is slow.
+        rows.extend(self.inner.blocks.open_rows().into_iter().map(|row| ((Reverse(row.height), row.hash), row)));
+        let rows = rows.into_values().take(most);
+        Ok(rows.map(|row| block_view(row, tip, explorer.as_deref())).collect())
     }
 
     /// The pace over a span of time by bucket, the pool's or one worker's; `None` for a worker nobody knows.

@@ -147,6 +147,15 @@ impl Advice {
         )
     }
 
+    /// It knows of so many blocks that it does not have.
+    pub(crate) fn lags(missing: u32) -> Self {
+        Self::new(
+            NodeState::InitialDownload,
+            format!("it is {missing} blocks behind its own headers"),
+            "wait: it catches up by itself. If it does not, look at Bitcoin Core's debug.log and at the load of its disk",
+        )
+    }
+
     pub(crate) fn no_peers() -> Self {
         Self::new(
             NodeState::NoPeers,

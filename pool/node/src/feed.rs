@@ -128,7 +128,7 @@ struct Now {
     chase: Option<Chase>,
     /// When ZMQ should have announced a tip that was learnt otherwise.
     zmq_due: Option<(Instant, Hash)>,
-    /// Until when this node may catch up with the tip mined on so far.
+    /// Until when this node may catch up with the tip mined on so far; longer while it knows that it is behind.
     hold_until: Option<Instant>,
     long_poll_at: Instant,
     long_poll_pause: Duration,
@@ -287,14 +287,16 @@ impl Feed<'_> {
             now.zmq_due = Some((at + self.settings.zmq_patience, tip));
         }
         if let Some(until) = now.hold_until
-            && at < until
+            && (at < until || self.node.is_syncing())
             && self
                 .publisher
                 .current()
                 .is_some_and(|c| c.node != self.node.name() && c.template.height > offer.template.height)
         {
             debug!(node = self.node.name(), "it is behind the tip mined on: waiting for it to catch up");
-            now.due = now.due.min(until);
+            if at < until {
+                now.due = now.due.min(until);
+            }
         } else {
             now.hold_until = None;
             self.node.set_active(true);

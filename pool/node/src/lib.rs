@@ -17,6 +17,7 @@ mod nodes;
 mod rpc;
 mod settings;
 mod source;
+mod standing;
 mod status;
 mod submit;
 mod template;

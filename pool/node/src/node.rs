@@ -11,6 +11,7 @@ use warppool_work::{Chain, Hash};
 
 use crate::health::Facts;
 use crate::rpc::Rpc;
+use crate::standing::Place;
 use crate::status::{NodeStatus, ZmqState, ZmqStatus};
 use crate::{Advice, TemplateSource, zmq};
 
@@ -26,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) rpc: Arc<Rpc>,
     pub(crate) source: Arc<dyn TemplateSource>,
     retry: Duration,
+    catch_up: Duration,
     bus: Bus,
     known: Mutex<Known>,
     /// The last tip ZMQ announced, and when.
@@ -43,6 +45,10 @@ struct Known {
     ill: Option<Advice>,
     /// Why the last template was not usable.
     bad_template: Option<Advice>,
+    /// Since when it has known of blocks that it does not have.
+    lagging_since: Option<Instant>,
+    /// That it lags for long; it can be mined on nevertheless.
+    lag: Option<Advice>,
     healthy_since: Option<Instant>,
     retry_at: Instant,
     failures: u32,
@@ -81,10 +87,13 @@ impl Node {
             rpc,
             source,
             retry: common.retry_interval,
+            catch_up: common.catch_up,
             bus,
             known: Mutex::new(Known {
                 ill: Some(Advice::not_contacted()),
                 bad_template: None,
+                lagging_since: None,
+                lag: None,
                 healthy_since: None,
                 retry_at: now,
                 failures: 0,
@@ -110,16 +119,22 @@ impl Node {
     /// The health check's verdict. `facts` are kept when there are new ones.
     pub(crate) fn set_health(&self, facts: Option<Facts>, latency: Option<Duration>, ill: Option<Advice>) {
         let mut known = self.known.lock();
+        let now = Instant::now();
         known.latency = latency;
         if let Some(facts) = facts {
             self.best.send_if_modified(|best| std::mem::replace(best, facts.best) != facts.best);
+            if known.facts.as_ref().map(|f| f.height) != Some(facts.height) {
+                self.changed.notify_one();
+            }
+            known.note_lag(&facts, now, self.catch_up);
             known.facts = Some(facts);
         }
-        let now = Instant::now();
         match (&ill, known.healthy_since) {
             (None, None) => {
                 known.healthy_since = Some(now);
                 known.retry_at = now;
+                // It failed when the node did, and the node is well again.
+                known.bad_template = None;
                 self.changed.notify_one();
             }
             (Some(_), Some(_)) => {
@@ -194,6 +209,18 @@ impl Node {
         known.healthy_since.map(|since| (since + long).max(known.retry_at))
     }
 
+    /// How it stands to the others.
+    pub(crate) fn place(&self) -> Place {
+        let known = self.known.lock();
+        let height = known.facts.as_ref().filter(|_| known.healthy_since.is_some()).map(|f| f.height);
+        Place { height, lagging: known.lag.is_some() }
+    }
+
+    /// Whether it knows of blocks that it does not have yet.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.known.lock().facts.as_ref().is_some_and(|f| f.headers > f.height)
+    }
+
     pub(crate) fn is_healthy(&self) -> bool {
         self.known.lock().healthy_since.is_some()
     }
@@ -215,7 +242,7 @@ impl Node {
         if state == NodeState::Ready {
             info!(node = self.name, "node is ready");
         } else {
-            warn!(node = self.name, ?state, message, remedy, "node is not usable");
+            warn!(node = self.name, ?state, message, remedy, "node is not well");
         }
         known.told = Some((state, remedy.clone()));
         // Under the lock, so that events are in the order of the states.
@@ -255,8 +282,16 @@ impl Node {
 }
 
 impl Known {
+    /// A block's header comes before the block: one ahead is the rule whenever there is a new tip.
+    fn note_lag(&mut self, facts: &Facts, now: Instant, patience: Duration) {
+        let missing = facts.headers.saturating_sub(facts.height);
+        self.lagging_since = (missing > 1).then(|| self.lagging_since.unwrap_or(now));
+        let lags = self.lagging_since.is_some_and(|since| since + patience <= now);
+        self.lag = lags.then(|| Advice::lags(missing));
+    }
+
     fn verdict(&self) -> (NodeState, String, String) {
-        match self.ill.as_ref().or(self.bad_template.as_ref()) {
+        match self.ill.as_ref().or(self.bad_template.as_ref()).or(self.lag.as_ref()) {
             Some(advice) => (advice.state, advice.message.clone(), advice.remedy.clone()),
             None => (NodeState::Ready, String::new(), String::new()),
         }

@@ -41,7 +41,8 @@ pub struct Settings {
     pub return_after: Duration,
     /// How long ZMQ may be down, or silent about a new tip, before the pool says so and connects again.
     pub zmq_patience: Duration,
-    /// After a fail-over to a node that is behind: how long it may catch up before its older tip is mined on.
+    /// How long a node may be behind: behind the tip mined on so far, after a fail-over, before its older tip is mined on;
+    /// behind another node, before it is left for that; behind its own headers, before that is an ailment.
     pub catch_up: Duration,
 }
 

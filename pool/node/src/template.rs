@@ -6,6 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bitcoin::hashes::Hash as _;
+use bitcoin::{Transaction, consensus};
+use warppool_work::hash::{merkle_branches, merkle_root, sha256d, sha256d_pair};
 use warppool_work::{Chain, Hash, Template, TemplateTx};
 
 use crate::TemplateError as Error;
@@ -22,7 +25,6 @@ const MAX_SIGOPS: u32 = 80_000;
 const MAX_MONEY: u64 = 21_000_000 * 100_000_000;
 /// The smallest transaction that is valid in a block weighs more than this.
 const LEAST_TX_WEIGHT: u32 = 4 * 60;
-const MAX_FUTURE_TIME: u32 = 7200;
 /// Core's is a block hash and a counter.
 const LONGEST_POLL_ID: usize = 256;
 /// `OP_TRUE`: anybody may make this signet's blocks.
@@ -65,7 +67,7 @@ impl TemplateParser {
     }
 
     pub(crate) fn convert(&mut self, raw: &RawTemplate<'_>) -> Result<Parsed, Error> {
-        let segwit = self.check_rules(raw)?;
+        let segwit_rule = self.check_rules(raw)?;
         let height = ranged("height", raw.height, 1, u32::MAX - 1)?;
         let prev_hash = display_hash(raw.previousblockhash.as_bytes())
             .ok_or_else(|| field("previousblockhash", &raw.previousblockhash, "64 hex digits"))?;
@@ -78,13 +80,11 @@ impl TemplateParser {
         let version =
             i32::try_from(raw.version).map(|v| v as u32).or_else(|_| ranged("version", raw.version, 0, u32::MAX))?;
         let bits = check_bits(&raw.bits, raw.target.as_deref())?;
-        let min_time = ranged("mintime", raw.mintime, 0, u32::MAX)?;
         let cur_time = ranged("curtime", raw.curtime, 0, u32::MAX)?;
-        ranged("mintime", raw.mintime, 0, cur_time.saturating_add(MAX_FUTURE_TIME))?;
+        let min_time = ranged("mintime", raw.mintime, 0, cur_time)?;
         let weight_limit = ranged("weightlimit", raw.weightlimit, LEAST_TX_WEIGHT, MAX_WEIGHT)?;
         let sigop_limit = ranged("sigoplimit", raw.sigoplimit, 1, MAX_SIGOPS)?;
         let coinbase_value = ranged64("coinbasevalue", raw.coinbasevalue, MAX_MONEY)?;
-        let witness_commitment = raw.default_witness_commitment.as_deref().map(check_commitment).transpose()?;
 
         let Transactions { list, known, fees, shared } =
             self.transactions(raw.transactions.as_slice(), weight_limit, sigop_limit)?;
@@ -92,6 +92,8 @@ impl TemplateParser {
         if coinbase_value > most {
             return Err(Error::CoinbaseValue { value: coinbase_value, most });
         }
+        let commitment = raw.default_witness_commitment.as_deref();
+        let witness_commitment = commitment.map(|hex| check_commitment(hex, &list)).transpose()?;
 
         self.known = known;
         self.last = Some((prev_hash, height));
@@ -106,8 +108,8 @@ impl TemplateParser {
                 cur_time,
                 coinbase_value,
                 transactions: list,
+                segwit: segwit_rule || witness_commitment.is_some(),
                 witness_commitment,
-                segwit,
                 weight_limit,
                 sigop_limit,
             },
@@ -116,7 +118,7 @@ impl TemplateParser {
         })
     }
 
-    /// Whether segwit is active.
+    /// Whether the rules name segwit.
     fn check_rules(&self, raw: &RawTemplate<'_>) -> Result<bool, Error> {
         let mut segwit = false;
         for rule in &raw.rules {
@@ -212,6 +214,15 @@ impl Numbers {
         if data.len() * 2 != hex.len() {
             return Err(bad_hex);
         }
+        let wrong = |what| Error::Transaction { index, what };
+        let tx: Transaction = consensus::deserialize(&data).map_err(|_| wrong("its data is not a transaction"))?;
+        if tx.compute_txid().to_byte_array() != txid {
+            return Err(wrong("its txid is not that of its data"));
+        }
+        // It was read to its last byte, and there is but one way to write it.
+        if sha256d(&data) != wtxid {
+            return Err(wrong("its hash is not that of its data"));
+        }
         Ok(TemplateTx { txid, wtxid, data: data.into(), fee: self.fee, sigops: self.sigops, weight: self.weight })
     }
 }
@@ -277,12 +288,21 @@ fn expand(bits: u32) -> Option<[u8; 32]> {
     (target != [0; 32]).then_some(target)
 }
 
-fn check_commitment(hex: &str) -> Result<Vec<u8>, Error> {
-    Some(hex)
+/// The commitment's script, checked to commit to these transactions.
+fn check_commitment(hex: &str, transactions: &[Arc<TemplateTx>]) -> Result<Vec<u8>, Error> {
+    let expected = |expected| field("default_witness_commitment", hex, expected);
+    let script = Some(hex)
         .filter(|h| h.len() == COMMITMENT_LEN * 2)
         .and_then(|h| const_hex::decode(h).ok())
         .filter(|script| script.len() == COMMITMENT_LEN && script.starts_with(&COMMITMENT_HEAD))
-        .ok_or_else(|| field("default_witness_commitment", hex, "the script of a witness commitment"))
+        .ok_or_else(|| expected("the script of a witness commitment"))?;
+    // The coinbase's own place in the tree is zero, and so is the value that blocks hash it with by default.
+    let wtxids: Vec<Hash> = transactions.iter().map(|tx| tx.wtxid).collect();
+    let root = merkle_root([0; 32], &merkle_branches(&wtxids));
+    if script[COMMITMENT_HEAD.len()..] != sha256d_pair(&root, &[0; 32]) {
+        return Err(expected("the commitment to the template's transactions"));
+    }
+    Ok(script)
 }
 
 fn field(field: &'static str, value: &str, expected: &'static str) -> Error {

@@ -69,6 +69,20 @@ fn a_template_that_fails_changes_nothing() {
 
 type Change = Box<dyn Fn(&mut Value)>;
 
+/// Adds bytes to a transaction's data.
+fn append(tx: &mut Value, hex: &str) {
+    tx["data"] = json!(tx["data"].as_str().unwrap().to_owned() + hex);
+}
+
+/// Makes the digit so many before the end of a transaction's data another.
+fn alter(tx: &mut Value, from_end: usize) {
+    let mut data = tx["data"].as_str().unwrap().to_owned();
+    let place = data.len() - from_end;
+    let other = if &data[place..=place] == "1" { "2" } else { "1" };
+    data.replace_range(place..=place, other);
+    tx["data"] = json!(data);
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     let tx = |index: usize, change: fn(&mut Value)| move |v: &mut Value| change(&mut v["transactions"][index]);
@@ -89,12 +103,18 @@ fn what_is_wrong_is_named() {
         (Box::new(set("target", json!("00"))), "target"),
         (Box::new(set("version", json!(1_u64 << 32))), "version"),
         (Box::new(set("mintime", json!(4_294_967_295_u32))), "mintime"),
+        (Box::new(set("mintime", json!(1_795_153_880_u32))), "mintime is 1795153880, outside 0 to 1795153879"),
         (Box::new(set("curtime", json!(-5))), "curtime"),
         (Box::new(set("weightlimit", json!(4_000_001))), "weightlimit"),
         (Box::new(set("sigoplimit", json!(0))), "sigoplimit"),
         (Box::new(set("coinbasevalue", json!(5_000_030_001_u64))), "more than subsidy and fees"),
         (Box::new(set("coinbasevalue", json!(-1))), "coinbasevalue is -1"),
         (Box::new(set("default_witness_commitment", json!("6a24aa21a9ee"))), "default_witness_commitment"),
+        (
+            Box::new(set("default_witness_commitment", json!(format!("6a24aa21a9ed{}", "11".repeat(32))))),
+            "is not the commitment to the template's transactions",
+        ),
+        (Box::new(|v: &mut Value| v["transactions"].as_array_mut().unwrap().swap(0, 1)), "default_witness_commitment"),
         (Box::new(set("rules", json!(["csv", "!soon"]))), "`soon`"),
         (Box::new(set("rules", json!(vec!["x"; 65]))), "more than 64 rules"),
         (Box::new(set("rules", json!("segwit"))), "a list of at most 64 rules"),
@@ -110,6 +130,14 @@ fn what_is_wrong_is_named() {
         (Box::new(tx(1, |t| t["data"] = json!("0".repeat(401)))), "transaction 1: data"),
         (Box::new(tx(1, |t| t["data"] = json!(""))), "transaction 1: its weight does not fit"),
         (Box::new(tx(0, |t| t["data"] = json!([0, 1]))), "line 1"),
+        (Box::new(tx(1, |t| t["data"] = json!("00".repeat(200)))), "transaction 1: its data is not a transaction"),
+        (Box::new(tx(1, |t| append(t, "00"))), "transaction 1: its data is not a transaction"),
+        // The last digits are the lock time, in the signed part; the digits before them are in the witness.
+        (Box::new(tx(1, |t| alter(t, 1))), "transaction 1: its txid is not that"),
+        (Box::new(tx(1, |t| alter(t, 11))), "transaction 1: its hash is not that"),
+        (Box::new(tx(1, |t| t["txid"] = json!("11".repeat(32)))), "transaction 1: its txid is not that"),
+        (Box::new(tx(1, |t| t["hash"] = json!("11".repeat(32)))), "transaction 1: its hash is not that"),
+        (Box::new(tx(2, |t| t["hash"] = json!("11".repeat(32)))), "transaction 2: its hash is not that"),
         (Box::new(tx(2, |t| t["txid"] = json!("ab"))), "transaction 2: txid"),
         (Box::new(tx(2, |t| t["hash"] = json!("g".repeat(64)))), "transaction 2: hash"),
         (Box::new(tx(0, |t| t["fee"] = json!(-1))), "transaction 0: its fee"),
@@ -178,6 +206,33 @@ fn optional_fields_may_be_absent_and_a_long_poll_id_is_not_kept_at_any_length() 
     assert_eq!((parsed.long_poll_id, parsed.template.witness_commitment, parsed.template.segwit), (None, None, false));
     value["longpollid"] = json!("x".repeat(100_000));
     assert_eq!(parse(Chain::Regtest, &value).unwrap().long_poll_id, None);
+}
+
+#[test]
+fn segwit_is_active_when_the_rules_say_so_or_there_is_a_commitment() {
+    for (rules, commitment, segwit) in [
+        (json!(["csv", "!segwit"]), true, true),
+        (json!(["csv", "segwit"]), false, true),
+        (json!(["csv"]), true, true),
+        (json!(["csv"]), false, false),
+    ] {
+        let mut value = regtest();
+        value["rules"] = rules.clone();
+        if !commitment {
+            value.as_object_mut().unwrap().remove("default_witness_commitment");
+        }
+        assert_eq!(parse(Chain::Regtest, &value).unwrap().template.segwit, segwit, "{rules} {commitment}");
+    }
+}
+
+#[test]
+fn a_transaction_is_checked_again_when_it_is_not_the_one_known_by_its_hash() {
+    let mut parser = TemplateParser::new(Chain::Regtest);
+    parser.parse(REGTEST.as_bytes()).unwrap();
+    let mut value = regtest();
+    value["transactions"][1]["txid"] = json!("11".repeat(32));
+    let error = parser.parse(value.to_string().as_bytes()).unwrap_err();
+    assert_eq!(error, Error::Transaction { index: 1, what: "its txid is not that of its data" });
 }
 
 #[test]

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use warppool_work::hash::{merkle_branches, merkle_root, sha256d_pair};
 
 const TEMPLATE: &str = include_str!("../data/regtest.json");
 
@@ -37,6 +38,8 @@ pub enum Fault {
 pub struct World {
     pub chain: &'static str,
     pub height: u32,
+    /// Of the best header, where that is not the tip's.
+    pub headers: Option<u32>,
     /// Every byte of the tip's hash.
     pub tip: u8,
     /// Counts the mempool's changes; each drops a transaction.
@@ -83,6 +86,7 @@ impl FakeCore {
                 world: watch::Sender::new(World {
                     chain: "regtest",
                     height: 105,
+                    headers: None,
                     tip: 0x11,
                     fees: 0,
                     initial_download: false,
@@ -263,7 +267,7 @@ impl Shared {
             "getblockchaininfo" => json!({
                 "chain": world.chain,
                 "blocks": world.height,
-                "headers": world.height,
+                "headers": world.headers.unwrap_or(world.height),
                 "bestblockhash": hash(world.tip),
                 "difficulty": 2.5,
                 "verificationprogress": 0.25,
@@ -283,10 +287,17 @@ impl Shared {
             },
             "submitblock" => world.submit,
             "getblockheader" => match params[0].as_str() {
-                Some(known) if known == hash(world.tip) => {
-                    json!({ "confirmations": 1, "height": world.height, "time": world.time })
-                }
+                Some(known) if known == hash(world.tip) => json!({
+                    "confirmations": 1, "height": world.height, "time": world.time, "mediantime": world.time - 3,
+                    "bits": "207fffff",
+                }),
+                Some(known) if known == hash(0xb0) => json!({
+                    "confirmations": 2, "height": world.height - 1, "time": world.time, "mediantime": world.time - 3,
+                    "bits": "207fffff",
+                }),
                 Some(known) if known == hash(0xee) => json!({ "confirmations": -1, "height": 7, "time": world.time }),
+                // A tip of a node that tells less than Core.
+                Some(known) if known == hash(0xef) => json!({ "confirmations": 1, "height": 7, "time": world.time }),
                 _ => return Err((-5, "Block not found")),
             },
             _ => return Err((-32601, "Method not found")),
@@ -334,6 +345,17 @@ fn template(world: &World) -> Value {
     template["longpollid"] = json!(long_poll_id(world));
     let transactions = template["transactions"].as_array_mut().unwrap();
     transactions.truncate(3 - world.fees.min(3));
-    template["coinbasevalue"] = json!(5_000_000_000_u64 + 10_000 * transactions.len() as u64);
+    let wtxids: Vec<[u8; 32]> = transactions
+        .iter()
+        .map(|tx| {
+            let mut wtxid: [u8; 32] = const_hex::decode_to_array(tx["hash"].as_str().unwrap()).unwrap();
+            wtxid.reverse();
+            wtxid
+        })
+        .collect();
+    let count = transactions.len() as u64;
+    let commitment = sha256d_pair(&merkle_root([0; 32], &merkle_branches(&wtxids)), &[0; 32]);
+    template["coinbasevalue"] = json!(5_000_000_000_u64 + 10_000 * count);
+    template["default_witness_commitment"] = json!(format!("6a24aa21a9ed{}", const_hex::encode(commitment)));
     template
 }

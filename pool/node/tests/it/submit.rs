@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use warppool_node::{BlockStatus, NodeError, RpcError, Settings, SubmitAnswer};
+use warppool_node::{BlockStatus, NodeError, RpcError, Settings, SubmitAnswer, TipHeader};
 
 use crate::core::{FakeCore, Fault, hash};
 use crate::templates::{tip, update};
@@ -89,4 +89,24 @@ async fn a_blocks_place_in_the_chain_is_told() {
     core.fault("getblockheader", Fault::Rpc(-28, "Loading"));
     let error = pool.nodes.block_status("a", &hash(0x11)).await.unwrap_err();
     assert!(matches!(error, NodeError::Rpc { source: RpcError::Rpc { code: -28, .. }, .. }));
+}
+
+#[tokio::test]
+async fn a_header_is_given_for_the_nodes_tip_and_for_no_other_block() {
+    let core = FakeCore::start().await;
+    let pool = start(settings(vec![node("a", &core)]));
+    for (byte, expected) in [
+        (0x11, Some(TipHeader { height: 105, median_time: 2, bits: 0x207f_ffff })),
+        (0xb0, None),
+        (0xee, None),
+        (0x77, None),
+    ] {
+        assert_eq!(pool.nodes.tip_header("a", &hash(byte)).await.unwrap(), expected, "{byte:02x}");
+    }
+    let error = pool.nodes.tip_header("a", &hash(0xef)).await.unwrap_err();
+    assert!(error.to_string().contains("mediantime"), "{error}");
+    core.fault("getblockheader", Fault::Rpc(-28, "Loading"));
+    let error = pool.nodes.tip_header("a", &hash(0x11)).await.unwrap_err();
+    assert!(matches!(error, NodeError::Rpc { source: RpcError::Rpc { code: -28, .. }, .. }));
+    assert!(matches!(pool.nodes.tip_header("c", &hash(0x11)).await, Err(NodeError::Unknown(_))));
 }
