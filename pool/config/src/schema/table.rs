@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
         Live,
         "What is logged, in the syntax of `RUST_LOG`, as in `info,warppool_node=debug`.",
     ),
-    key("logging.net_debug", Bool, Restart, "Log every line to and from the miners. Very loud."),
+    key("logging.net_debug", Bool, Live, "Log every line to and from the miners, passwords too. Very loud."),
     key("logging.json", Bool, Restart, "Log in JSON, a line an entry, for Loki and the like."),
     key(
         "logging.journald",
