@@ -28,7 +28,7 @@ use crate::spool::{FoundBlock, Spool};
 const SETTLED: u32 = 100;
 /// First pause before a node is offered a block again; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often open blocks are looked up on the chain when no new tip asks for it.
 const FOLLOW_EVERY: Duration = Duration::from_secs(30);
 /// How long a change in the list of blocks waits for the ledger before that is told.
@@ -38,6 +38,14 @@ const LEDGER_PATIENCE: Duration = Duration::from_secs(2);
 const MOST_SIBLINGS: usize = 8;
 /// Settled blocks remembered, so that a share sent again does not begin anew.
 const MOST_DONE: usize = 1024;
+
+/// Found blocks, and changes of their fate, on their way to the spool, of this whole process.
+static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a found block is on its way to the disk. Reads one atomic: fit for a signal handler.
+pub fn is_writing_a_block() -> bool {
+    UNWRITTEN.load(Ordering::SeqCst) > 0
+}
 
 /// Owner of all found blocks.
 #[derive(Debug)]
@@ -51,8 +59,6 @@ pub struct Blocks {
     done: Mutex<VecDeque<(Hash, Instant)>>,
     /// Blocks ever found, without those every node refused.
     count: AtomicUsize,
-    /// Writes to the spool that are not done.
-    writing: AtomicUsize,
     shutdown: CancellationToken,
 }
 
@@ -67,7 +73,6 @@ impl Blocks {
             open: Mutex::default(),
             done: Mutex::default(),
             count: AtomicUsize::new(0),
-            writing: AtomicUsize::new(0),
             shutdown: shutdown.clone(),
         });
         let pending = tokio::task::spawn_blocking(move || spool.pending()).await.unwrap_or_default();
@@ -142,7 +147,7 @@ impl Blocks {
 
     /// Begins to write what is known of a block to the disk, spool and list apart. Nobody waits for it.
     fn save(self: &Arc<Self>, open: &Arc<OpenBlock>) {
-        self.writing.fetch_add(1, Ordering::Relaxed);
+        UNWRITTEN.fetch_add(1, Ordering::SeqCst);
         let (this, block) = (Arc::clone(self), Arc::clone(open));
         tokio::spawn(async move {
             let _one = block.spooling.lock().await;
@@ -150,7 +155,7 @@ impl Blocks {
                 this.spool(found, settled).await;
                 block.spooled(version);
             }
-            this.writing.fetch_sub(1, Ordering::Relaxed);
+            UNWRITTEN.fetch_sub(1, Ordering::SeqCst);
             this.forget_if_done(&block);
         });
         let (this, block) = (Arc::clone(self), Arc::clone(open));
@@ -354,12 +359,14 @@ impl Blocks {
     /// Waits until every found block is on disk and has been tried with every node, but not for ever. After the shutdown
     /// signal a node that does not answer is not asked again.
     pub async fn quiet(&self, at_most: Duration) {
-        let until = Instant::now() + at_most;
-        let is_busy = || {
-            let offering = self.open.lock().values().any(|open| !open.is_confirmed() && open.is_offered());
-            offering || self.writing.load(Ordering::Relaxed) > 0
+        let started = Instant::now();
+        let is_busy = |open: &OpenBlock| {
+            // What is in a chain is safe; its last word in the spool is worth a moment, not more.
+            let patience = if open.is_confirmed() { at_most / 5 } else { at_most };
+            let is_open = open.not_spooled().is_some() || (!open.is_confirmed() && open.is_offered());
+            is_open && started.elapsed() < patience
         };
-        while is_busy() && Instant::now() < until {
+        while self.open.lock().values().any(|open| is_busy(open)) {
             sleep(Duration::from_millis(10)).await;
         }
     }

@@ -16,6 +16,7 @@ mod settings;
 pub mod spool;
 pub mod view;
 
+pub use blocks::is_writing_a_block;
 pub use engine::Engine;
 pub use intake::ShareCounts;
 pub use listeners::Bound;

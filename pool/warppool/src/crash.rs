@@ -23,11 +23,20 @@ pub fn restart_on_memory_fault() {
         static environ: *const *const libc::c_char;
     }
 
+    /// How often a found block on its way to the disk is waited for, ten milliseconds each: the other threads go on.
+    const WAITS: usize = 500;
+
     /// Runs in the middle of anything: only async-signal-safe calls, on memory made ready before.
     extern "C" fn again(_: libc::c_int) {
         const TOLD: &[u8] = b"warppool: the ledger's file is damaged; starting anew with the ledger in memory\n";
-        // SAFETY: write, execve and _exit are async-signal-safe (POSIX); the pointers were leaked on purpose and outlive us.
+        // SAFETY: poll, write, execve and _exit are async-signal-safe (POSIX); the pointers were leaked on purpose and outlive us.
         unsafe {
+            for _ in 0..WAITS {
+                if !warppool_engine::is_writing_a_block() {
+                    break;
+                }
+                libc::poll(std::ptr::null_mut(), 0, 10);
+            }
             libc::write(2, TOLD.as_ptr().cast(), TOLD.len());
             libc::execve(PROGRAM.load(Ordering::Relaxed), ARGUMENTS.load(Ordering::Relaxed), environ);
             libc::_exit(101);
