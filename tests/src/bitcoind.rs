@@ -1,8 +1,10 @@
 //! A real Bitcoin Core on a chain of its own, which can be stopped, killed, frozen and started again.
 
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -215,15 +217,21 @@ pub fn hash(value: &Value) -> BlockHash {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// A port nobody listens at, from below those the system hands out itself: a restarted node must find it free again.
+/// A port nobody listens at, from below those the system hands out itself: a restarted node must find it free again. Tests
+/// are processes of their own; a locked file keeps a port from the others until this one ends.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let locks = std::env::temp_dir().join("warppool-test-ports");
+    fs::create_dir_all(&locks).unwrap();
     let moment = SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).subsec_nanos();
     let seed = std::process::id().wrapping_mul(2_654_435_761) ^ moment;
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(7919);
         let port = 10_000 + (seed.wrapping_add(step) % 20_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let lock = File::create(locks.join(port.to_string())).unwrap();
+        if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            HELD.lock().unwrap().push(lock);
             return port;
         }
     }

@@ -266,7 +266,8 @@ fn read_env(
 }
 
 /// Variables of the program itself, not of its configuration.
-const PROGRAM_VARIABLES: [&str; 2] = ["WARPPOOL_CONFIG", "WARPPOOL_SECRETS"];
+const PROGRAM_VARIABLES: [&str; 5] =
+    ["WARPPOOL_BIN", "WARPPOOL_CACHE", "WARPPOOL_CONFIG", "WARPPOOL_SECRETS", "WARPPOOL_URL"];
 
 /// Other programs may have variables that begin like ours, so this is no error.
 fn unknown_variable(name: &str) -> Option<Finding> {

@@ -81,7 +81,8 @@ impl Bucket {
     fn take(&mut self, per_second: f64, burst: u32, now: Duration) -> bool {
         let gained = now.saturating_sub(self.at).as_secs_f64() * per_second;
         self.tokens = (self.tokens + gained).min(f64::from(burst));
-        self.at = now;
+        // Connections read the clock at different moments: an older time must not make the same seconds count again.
+        self.at = self.at.max(now);
         let there = self.tokens >= 1.0;
         if there {
             self.tokens -= 1.0;
@@ -241,6 +242,17 @@ mod tests {
         assert_eq!(connect().err(), Some(TurnedAway::Full));
         held.truncate(1);
         assert!(connect().is_ok());
+    }
+
+    #[test]
+    fn a_bucket_counts_no_second_twice_when_times_come_out_of_order() {
+        let mut bucket = Bucket::full(1, Duration::from_secs(10));
+        assert!(bucket.take(1.0, 1, Duration::from_secs(10)));
+        for _ in 0..10 {
+            assert!(!bucket.take(1.0, 1, Duration::from_secs(9)));
+            assert!(!bucket.take(1.0, 1, Duration::from_secs(10)));
+        }
+        assert!(bucket.take(1.0, 1, Duration::from_secs(11)));
     }
 
     #[test]
