@@ -18,7 +18,7 @@ use crate::cli::{SettingArgs, runtime};
 use crate::run::{Pool, checker};
 use crate::{home, logging};
 
-/// About half a million hashes a block: the demo's miners find one every half minute or so.
+/// About half a million hashes a block: the demo's miners find one every ten seconds or so.
 const DEMO_BITS: u32 = 0x1e1f_ffff;
 /// About eight thousand hashes a block: one is found within moments.
 const ONCE_BITS: u32 = 0x1f07_ffff;
