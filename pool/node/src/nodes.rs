@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warppool_events::Bus;
+use warppool_work::Target;
 
 use crate::failover::Failover;
 use crate::feed::Publisher;
@@ -174,10 +175,9 @@ fn check_zmq(settings: &NodeSettings) -> Result<(), SettingsError> {
     }
 }
 
-/// How many times harder than difficulty 1 a compact target is.
+/// How many times harder than difficulty 1 a compact target is; 0 for one that cannot be met. The parser lets none through.
 fn difficulty(bits: u32) -> f64 {
-    let (exponent, mantissa) = ((bits >> 24) as i32, f64::from(bits & 0x007f_ffff));
-    f64::from(0xffff) / mantissa * 256_f64.powi(0x1d - exponent)
+    Target::from_compact(bits).map_or(0.0, |target| target.difficulty())
 }
 
 #[cfg(test)]
