@@ -65,16 +65,6 @@ impl Home {
     }
 }
 
-/// Bitcoin Core's usual RPC port.
-fn rpc_port(chain: Chain) -> u16 {
-    match chain {
-        Chain::Mainnet => 8332,
-        Chain::Testnet4 => 48332,
-        Chain::Signet => 38332,
-        Chain::Regtest => 18443,
-    }
-}
-
 /// `user:password@` of a URL.
 pub(crate) fn userinfo(url: &str) -> Option<Credentials> {
     let uri: http::Uri = url.parse().ok()?;
@@ -93,7 +83,7 @@ fn is_local(url: &str) -> bool {
 
 /// `None` when there are no credentials and the node is not on this machine, where a cookie could be tried.
 pub(crate) fn resolve(node: &NodeConfig, chain: Chain, secrets: &Secrets, home: &Home) -> Option<NodeAccess> {
-    let given = node.rpc_url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", rpc_port(chain)));
+    let given = node.rpc_url.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", chain.rpc_port()));
     let auth = if let Some(path) = &node.rpc_cookie_path {
         NodeAuth::Cookie(path.clone())
     } else if let Some(credentials) = secrets.rpc_by_node.get(&node.name) {

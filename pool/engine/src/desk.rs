@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use warppool_events::{BlockFate, Bus, Event};
 use warppool_ledger::{BlockRow, Ledger};
 use warppool_stratum::{Admitted, Found, Login, Pool, Reason, SessionInfo, ShareReport};
-use warppool_work::{Chain, Coinbase, Job, VardiffState};
+use warppool_work::{Chain, Coinbase, VardiffState};
 
 use crate::blocks::Blocks;
 use crate::intake::Intake;
@@ -52,7 +52,7 @@ impl Pool for Desk {
             difficulty: found.difficulty,
             payouts: payouts(&found.coinbase, self.chain),
         };
-        let block = assemble(&found.job, &found);
+        let block = found.job.block(&found.coinbase, &found.header, found.en1, found.en2);
         self.blocks.found(row, block);
     }
 
@@ -76,10 +76,6 @@ pub fn keep_vardiff(ledger: &Ledger, worker: &Worker, state: VardiffState) {
     let state =
         warppool_ledger::VardiffState { difficulty: state.difficulty.get(), rate: state.rate, updated_ms: now_ms() };
     ledger.set_vardiff(id, state);
-}
-
-fn assemble(job: &Job, found: &Found) -> Vec<u8> {
-    job.block(&found.coinbase, &found.header, found.en1, found.en2)
 }
 
 fn payouts(coinbase: &Coinbase, chain: Chain) -> Vec<warppool_ledger::Payout> {

@@ -58,8 +58,6 @@ pub(crate) struct Inner {
     listeners: tokio::sync::Mutex<Listeners>,
     pub(crate) bound: Mutex<Bound>,
     shutdown: CancellationToken,
-    /// Cancelled when miners are gone and everything is written.
-    jobs: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Engine {
@@ -109,7 +107,7 @@ impl Engine {
             empty_first: config.stratum.empty_job_on_new_tip,
             keepalive: Duration::from_secs(config.stratum.job_keepalive_seconds),
         };
-        let jobs = tokio::spawn(jobs.run(shutdown.clone()));
+        tokio::spawn(jobs.run(shutdown.clone()));
 
         let engine = Self {
             inner: Arc::new(Inner {
@@ -127,7 +125,6 @@ impl Engine {
                 listeners: tokio::sync::Mutex::default(),
                 bound: Mutex::default(),
                 shutdown: shutdown.clone(),
-                jobs: Mutex::new(Some(jobs)),
             }),
         };
         engine.open_ports(&config).await?;
@@ -243,9 +240,6 @@ impl Engine {
     pub async fn stop(&self) {
         let inner = &self.inner;
         inner.shutdown.cancel();
-        if let Some(jobs) = inner.jobs.lock().take() {
-            jobs.abort();
-        }
         inner.listeners.lock().await.close();
         self.keep_difficulties();
         inner.server.shutdown(GRACE).await;

@@ -20,8 +20,6 @@ pub struct ShareCounts {
     pub refused: [u64; RefusedFor::ALL.len()],
     /// Accepted work, in shares of difficulty 1.
     pub work: f64,
-    /// The best share's difficulty.
-    pub best: f64,
 }
 
 impl ShareCounts {
@@ -85,7 +83,6 @@ impl Intake {
             match share.outcome {
                 Outcome::Accepted => {
                     counts.accepted += 1;
-                    counts.best = counts.best.max(share.actual);
                     work += share.credited;
                 }
                 Outcome::Refused(reason) => counts.refused[reason as usize] += 1,

@@ -119,7 +119,7 @@ impl Jobs {
             prev_hash: news.hash,
             min_time,
             cur_time: passed(known, *since).max(min_time),
-            coinbase_value: subsidy(height, self.chain),
+            coinbase_value: self.chain.subsidy(height),
             transactions: Vec::new(),
             witness_commitment: None,
             ..(**known).clone()
@@ -199,29 +199,4 @@ async fn header(nodes: Nodes, news: TipNews) -> Headed {
 /// The node's time now: what it said then, and what has passed since. This machine's own clock may be wrong.
 fn passed(template: &Template, since: Instant) -> u32 {
     template.cur_time.saturating_add(u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX))
-}
-
-/// What a block may create, satoshis.
-fn subsidy(height: u32, chain: Chain) -> u64 {
-    let halvings = height / if chain == Chain::Regtest { 150 } else { 210_000 };
-    5_000_000_000u64.checked_shr(halvings).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_subsidy_halves_as_the_chain_has_it() {
-        for (height, chain, expected) in [
-            (0, Chain::Mainnet, 5_000_000_000),
-            (209_999, Chain::Mainnet, 5_000_000_000),
-            (840_000, Chain::Mainnet, 312_500_000),
-            (149, Chain::Regtest, 5_000_000_000),
-            (150, Chain::Regtest, 2_500_000_000),
-            (u32::MAX, Chain::Regtest, 0),
-        ] {
-            assert_eq!(subsidy(height, chain), expected, "{chain} {height}");
-        }
-    }
 }

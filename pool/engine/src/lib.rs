@@ -18,6 +18,5 @@ pub mod view;
 
 pub use blocks::is_writing_a_block;
 pub use engine::Engine;
-pub use intake::ShareCounts;
 pub use listeners::Bound;
 pub use settings::StartOptions;

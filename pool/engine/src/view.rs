@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
-use warppool_config::{Hardware, Limits};
 use warppool_events::BlockFate;
 use warppool_ledger::{Best, BlockRow, Bucket, LedgerError, NotifySummary, Reason, Resolution, Tally};
 use warppool_node::{LatencySnapshot, NodeStatus};
@@ -318,14 +317,6 @@ impl Engine {
         Ok(Some(buckets.into_iter().map(|bucket| point(&bucket, now)).collect()))
     }
 
-    pub fn sessions(&self) -> Vec<SessionInfo> {
-        self.inner.server.sessions()
-    }
-
-    pub fn share_counts(&self) -> ShareCounts {
-        self.inner.intake.counts()
-    }
-
     pub fn server_metrics(&self) -> Metrics {
         self.inner.server.metrics()
     }
@@ -345,14 +336,6 @@ impl Engine {
 
     pub fn ledger_stats(&self) -> warppool_ledger::Stats {
         self.inner.ledger.stats()
-    }
-
-    pub fn limits(&self) -> Limits {
-        self.inner.limits.read().clone()
-    }
-
-    pub fn hardware(&self) -> &Hardware {
-        &self.inner.hardware
     }
 
     pub fn started_ms(&self) -> u64 {

@@ -106,7 +106,7 @@ impl Advice {
                 message,
                 format!(
                     "check that rpc_url names Bitcoin Core's RPC port ({} on {chain}) and no proxy or other service",
-                    rpc_port(chain)
+                    chain.rpc_port()
                 ),
             ),
             RpcError::Rpc { code, message: said, .. } => core_error(*code, said, message),
@@ -132,7 +132,7 @@ impl Advice {
             format!(
                 "start Bitcoin Core with -chain={}, or correct rpc_url (port {} on {chain}) or the pool's chain",
                 chain.core_name(),
-                rpc_port(chain)
+                chain.rpc_port()
             ),
         )
     }
@@ -173,7 +173,7 @@ fn connect(address: &str, kind: ErrorKind, message: String, chain: Chain) -> Adv
             format!(
                 "start Bitcoin Core with server=1 in bitcoin.conf and check rpc_url (port {} on {chain}); on another \
                  machine it also needs rpcbind= and rpcallowip=",
-                rpc_port(chain)
+                chain.rpc_port()
             ),
         ),
         ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => (
@@ -204,15 +204,6 @@ fn core_error(code: i64, said: &str, message: String) -> Advice {
         _ => {
             Advice::new(NodeState::Faulty, message, "look at Bitcoin Core's debug.log; the pool tries again by itself")
         }
-    }
-}
-
-fn rpc_port(chain: Chain) -> u16 {
-    match chain {
-        Chain::Mainnet => 8332,
-        Chain::Testnet4 => 48332,
-        Chain::Signet => 38332,
-        Chain::Regtest => 18443,
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Transaction, consensus};
-use warppool_work::hash::{merkle_branches, merkle_root, sha256d, sha256d_pair};
-use warppool_work::{Chain, Hash, Template, TemplateTx};
+use warppool_work::hash::sha256d;
+use warppool_work::{Chain, Hash, Target, Template, TemplateTx, witness_commitment};
 
 use crate::TemplateError as Error;
 use crate::error::printable;
@@ -88,7 +88,7 @@ impl TemplateParser {
 
         let Transactions { list, known, fees, shared } =
             self.transactions(raw.transactions.as_slice(), weight_limit, sigop_limit)?;
-        let most = subsidy(self.chain, height) + fees;
+        let most = self.chain.subsidy(height) + fees;
         if coinbase_value > most {
             return Err(Error::CoinbaseValue { value: coinbase_value, most });
         }
@@ -245,12 +245,6 @@ pub(crate) fn hash_display(hash: &Hash) -> String {
     const_hex::encode(reversed)
 }
 
-/// What a block's coinbase may pay without fees, satoshis.
-fn subsidy(chain: Chain, height: u32) -> u64 {
-    let halvings = height / if chain == Chain::Regtest { 150 } else { 210_000 };
-    (50 * 100_000_000_u64).checked_shr(halvings).unwrap_or(0)
-}
-
 /// 8 hex digits, big-endian: a compact target as nodes write it.
 pub(crate) fn compact(hex: &str) -> Option<u32> {
     // `from_str_radix` alone takes a sign.
@@ -272,20 +266,9 @@ fn check_bits(bits: &str, target: Option<&str>) -> Result<u32, Error> {
 
 /// Big-endian; `None` for zero, negative or more than 256 bits.
 fn expand(bits: u32) -> Option<[u8; 32]> {
-    let (exponent, mantissa) = ((bits >> 24) as usize, bits & 0x007f_ffff);
-    if bits & 0x0080_0000 != 0 {
-        return None;
-    }
-    let mut target = [0; 32];
-    for (place, byte) in mantissa.to_be_bytes()[1..].iter().enumerate() {
-        // The mantissa's first byte stands at 256^(exponent - 1); what falls below 256^0 is dropped.
-        match exponent.checked_sub(place + 1) {
-            Some(power) if power < 32 => target[31 - power] = *byte,
-            Some(_) if *byte != 0 => return None,
-            _ => {}
-        }
-    }
-    (target != [0; 32]).then_some(target)
+    let mut target = Target::from_compact(bits).ok()?.to_le_bytes();
+    target.reverse();
+    Some(target)
 }
 
 /// The commitment's script, checked to commit to these transactions.
@@ -296,10 +279,7 @@ fn check_commitment(hex: &str, transactions: &[Arc<TemplateTx>]) -> Result<Vec<u
         .and_then(|h| const_hex::decode(h).ok())
         .filter(|script| script.len() == COMMITMENT_LEN && script.starts_with(&COMMITMENT_HEAD))
         .ok_or_else(|| expected("the script of a witness commitment"))?;
-    // The coinbase's own place in the tree is zero, and so is the value that blocks hash it with by default.
-    let wtxids: Vec<Hash> = transactions.iter().map(|tx| tx.wtxid).collect();
-    let root = merkle_root([0; 32], &merkle_branches(&wtxids));
-    if script[COMMITMENT_HEAD.len()..] != sha256d_pair(&root, &[0; 32]) {
+    if script != witness_commitment(transactions) {
         return Err(expected("the commitment to the template's transactions"));
     }
     Ok(script)

@@ -7,6 +7,7 @@ mod home;
 mod keys;
 mod logging;
 mod run;
+mod signals;
 mod sim;
 mod status;
 

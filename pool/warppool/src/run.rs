@@ -15,6 +15,7 @@ use warppool_ledger::{Checker, Ledger, backup};
 
 use crate::cli::{RunArgs, runtime};
 use crate::logging::LogControl;
+use crate::signals::{Signal, Signals};
 use crate::{crash, home, logging};
 
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -169,53 +170,5 @@ fn raise_limits() {
         {
             warn!("only {soft} files can be open at once: {why}");
         }
-    }
-}
-
-enum Signal {
-    Reload,
-    Stop,
-}
-
-#[cfg(unix)]
-struct Signals {
-    hangup: Option<tokio::signal::unix::Signal>,
-    terminate: Option<tokio::signal::unix::Signal>,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        Self { hangup: signal(SignalKind::hangup()).ok(), terminate: signal(SignalKind::terminate()).ok() }
-    }
-
-    async fn next(&mut self) -> Signal {
-        async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
-            match signal {
-                Some(signal) => drop(signal.recv().await),
-                None => std::future::pending().await,
-            }
-        }
-        tokio::select! {
-            () = received(&mut self.hangup) => Signal::Reload,
-            () = received(&mut self.terminate) => Signal::Stop,
-            _ = tokio::signal::ctrl_c() => Signal::Stop,
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> Self {
-        Self
-    }
-
-    async fn next(&mut self) -> Signal {
-        let _ = tokio::signal::ctrl_c().await;
-        Signal::Stop
     }
 }

@@ -14,6 +14,7 @@ use warppool_sim::scenario::{Group, Options, Verdict};
 use warppool_sim::{node, notify};
 
 use crate::cli::runtime;
+use crate::signals::Stop;
 
 /// About mainnet's: no simulated miner ever meets it.
 const UNREACHABLE_BITS: u32 = 0x1703_4219;
@@ -164,30 +165,10 @@ fn until_stopped() -> CancellationToken {
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
-        stopped().await;
+        Stop::new().wait().await;
         stop.cancel();
     });
     token
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-        let terminated = async {
-            match &mut terminate {
-                Some(signal) => drop(signal.recv().await),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = terminated => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 async fn node(args: NodeArgs) -> anyhow::Result<()> {
@@ -305,9 +286,10 @@ async fn tell(group: Group, name: &str, json: bool) -> anyhow::Result<ExitCode> 
         }
     };
     // Dropped on a signal, so that no pool and no file system of its own is left behind.
+    let mut stop = Stop::new();
     let verdicts = tokio::select! {
         verdicts = stories => verdicts?,
-        () = stopped() => anyhow::bail!("interrupted"),
+        () = stop.wait() => anyhow::bail!("interrupted"),
     };
     let passed = verdicts.iter().filter(|verdict| verdict.passed).count();
     if json {

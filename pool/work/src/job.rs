@@ -161,7 +161,7 @@ impl JobFactory {
 }
 
 /// The scriptPubKey of the commitment to these transactions' witnesses (BIP141), the reserved value being zeros.
-fn witness_commitment(transactions: &[Arc<TemplateTx>]) -> Vec<u8> {
+pub fn witness_commitment(transactions: &[Arc<TemplateTx>]) -> Vec<u8> {
     let wtxids: Vec<Hash> = transactions.iter().map(|tx| tx.wtxid).collect();
     // The coinbase's own wtxid counts as zeros.
     let root = merkle_root([0; 32], &merkle_branches(&wtxids));

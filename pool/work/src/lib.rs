@@ -23,7 +23,7 @@ pub use coinbase::{Coinbase, CoinbaseError, MOST_TAG, START_TAG_SIZE, Tags};
 pub use device::DeviceClass;
 pub use duplicates::Duplicates;
 pub use extranonce::{EN1_SIZE, EN2_SIZE, Extranonce1, ExtranonceAllocator};
-pub use job::{Job, JobError, JobFactory, JobId, Reserve, block_hash};
+pub use job::{Job, JobError, JobFactory, JobId, Reserve, block_hash, witness_commitment};
 pub use payout::{Cut, CutsTooLarge, Output, PartsPerMillion, Payout};
 pub use share::{Judged, Refusal, ShareRules, Submission, TIME_ROLL, judge};
 pub use target::{Difficulty, DifficultyError, Target, TargetError, difficulty_of_hash};

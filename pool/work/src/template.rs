@@ -77,6 +77,22 @@ impl Chain {
         }
     }
 
+    /// Bitcoin Core's usual RPC port.
+    pub fn rpc_port(self) -> u16 {
+        match self {
+            Self::Mainnet => 8332,
+            Self::Testnet4 => 48332,
+            Self::Signet => 38332,
+            Self::Regtest => 18443,
+        }
+    }
+
+    /// What a block's coinbase may pay without fees, satoshis.
+    pub fn subsidy(self, height: u32) -> u64 {
+        let halvings = height / if self == Self::Regtest { 150 } else { 210_000 };
+        5_000_000_000u64.checked_shr(halvings).unwrap_or(0)
+    }
+
     /// The reverse of [`Chain::core_name`].
     pub fn from_core_name(name: &str) -> Option<Self> {
         [Self::Mainnet, Self::Testnet4, Self::Signet, Self::Regtest].into_iter().find(|c| c.core_name() == name)
@@ -86,5 +102,24 @@ impl Chain {
 impl std::fmt::Display for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if *self == Self::Mainnet { "mainnet" } else { self.core_name() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subsidy_halves_as_the_chain_has_it() {
+        for (height, chain, expected) in [
+            (0, Chain::Mainnet, 5_000_000_000),
+            (209_999, Chain::Mainnet, 5_000_000_000),
+            (840_000, Chain::Mainnet, 312_500_000),
+            (149, Chain::Regtest, 5_000_000_000),
+            (150, Chain::Regtest, 2_500_000_000),
+            (u32::MAX, Chain::Regtest, 0),
+        ] {
+            assert_eq!(chain.subsidy(height), expected, "{chain} {height}");
+        }
     }
 }

@@ -275,7 +275,7 @@ fn the_subsidy_halves_and_ends() {
         (Chain::Mainnet, 210_000 * 64, 0),
         (Chain::Regtest, u32::MAX, 0),
     ] {
-        assert_eq!(subsidy(chain, height), expected, "{chain} {height}");
+        assert_eq!(chain.subsidy(height), expected, "{chain} {height}");
     }
 }
 
