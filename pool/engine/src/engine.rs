@@ -122,7 +122,7 @@ impl Engine {
                 blocks,
                 bus,
                 started_ms,
-                listeners: tokio::sync::Mutex::default(),
+                listeners: tokio::sync::Mutex::new(Listeners::new(options.sockets)),
                 bound: Mutex::default(),
                 shutdown: shutdown.clone(),
             }),

@@ -13,6 +13,7 @@ mod open_block;
 mod rolling;
 mod roster;
 mod settings;
+mod sockets;
 pub mod spool;
 pub mod view;
 
@@ -20,3 +21,4 @@ pub use blocks::is_writing_a_block;
 pub use engine::Engine;
 pub use listeners::Bound;
 pub use settings::StartOptions;
+pub use sockets::Sockets;

@@ -10,6 +10,7 @@ use warppool_config::{Config, Listen};
 use warppool_stratum::{Bind, Listener, ListenerHandle, Server, TlsIdentity};
 
 use crate::settings;
+use crate::sockets::Sockets;
 
 /// Where miners can connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(crate) struct Listeners {
     plain: Option<Port>,
     tls: Option<Port>,
     identity: Option<TlsIdentity>,
+    handed_over: Sockets,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,10 @@ struct Port {
 }
 
 impl Listeners {
+    pub(crate) fn new(handed_over: Sockets) -> Self {
+        Self { handed_over, ..Self::default() }
+    }
+
     /// Reads the certificate again, where one is configured; it is offered from the next connection on. Nothing else changes,
     /// so that a bad certificate is found before any port moves.
     pub(crate) fn read_certificate(&mut self, config: &Config) -> anyhow::Result<()> {
@@ -53,12 +59,12 @@ impl Listeners {
         let tls_at = stratum.tls_listen.as_ref().filter(|_| self.identity.is_some());
         let plain = match &self.plain {
             Some(port) if port.at == stratum.listen => None,
-            _ => Some(open(server, &stratum.listen, &proxies, None, "stratum.listen").await?),
+            _ => Some(self.open(server, &stratum.listen, &proxies, None, "stratum.listen").await?),
         };
         let tls = match (&self.tls, tls_at) {
             (Some(port), Some(at)) if port.at == *at => None,
             (_, None) => None,
-            (_, Some(at)) => match open(server, at, &proxies, self.identity.clone(), "stratum.tls_listen").await {
+            (_, Some(at)) => match self.open(server, at, &proxies, self.identity.clone(), "stratum.tls_listen").await {
                 Ok(port) => Some(port),
                 Err(why) => {
                     if let Some(port) = plain {
@@ -91,6 +97,31 @@ impl Listeners {
             port.handle.stop();
         }
     }
+
+    async fn open(
+        &self,
+        server: &Arc<Server>,
+        at: &Listen,
+        proxies: &[IpNet],
+        tls: Option<TlsIdentity>,
+        key: &str,
+    ) -> anyhow::Result<Port> {
+        let lookup = at.clone();
+        let candidates = tokio::task::spawn_blocking(move || lookup.candidates()).await?;
+        let candidates = candidates.with_context(|| format!("{key} = {at}: the name cannot be looked up"))?;
+        let mut last = std::io::Error::other("it names no address");
+        for address in candidates {
+            let bind = self.handed_over.take(address).map_or(Bind::Address(address), Bind::Socket);
+            let listener = Listener { bind, tls: tls.clone(), proxy_from: proxies.to_vec() };
+            match server.listen(listener).await {
+                Ok(handle) => return Ok(Port { at: at.clone(), handle }),
+                Err(why) => last = why,
+            }
+        }
+        Err(last).with_context(|| {
+            format!("{key} = {at}: cannot listen there; is another pool running, or the port below 1024?")
+        })
+    }
 }
 
 fn replace(port: &mut Option<Port>, new: Option<Port>, with: &str) {
@@ -99,26 +130,4 @@ fn replace(port: &mut Option<Port>, new: Option<Port>, with: &str) {
     if let Some(old) = port.replace(new) {
         old.handle.stop();
     }
-}
-
-async fn open(
-    server: &Arc<Server>,
-    at: &Listen,
-    proxies: &[IpNet],
-    tls: Option<TlsIdentity>,
-    key: &str,
-) -> anyhow::Result<Port> {
-    let lookup = at.clone();
-    let candidates = tokio::task::spawn_blocking(move || lookup.candidates()).await?;
-    let candidates = candidates.with_context(|| format!("{key} = {at}: the name cannot be looked up"))?;
-    let mut last = std::io::Error::other("it names no address");
-    for address in candidates {
-        let listener = Listener { bind: Bind::Address(address), tls: tls.clone(), proxy_from: proxies.to_vec() };
-        match server.listen(listener).await {
-            Ok(handle) => return Ok(Port { at: at.clone(), handle }),
-            Err(why) => last = why,
-        }
-    }
-    Err(last)
-        .with_context(|| format!("{key} = {at}: cannot listen there; is another pool running, or the port below 1024?"))
 }

@@ -11,6 +11,7 @@ use warppool_stratum::{Rates, TlsVersions};
 use warppool_work::{Cut, Difficulty, PartsPerMillion, Tags, VardiffSettings, parse_address};
 
 use crate::roster::PayoutRules;
+use crate::sockets::Sockets;
 
 /// Which parts of the pool's files and sockets a start leaves alone.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct StartOptions {
     pub memory_ledger: bool,
     /// Who checks the ledger's file before it is opened; `None` is this process.
     pub checker: Option<Checker>,
+    /// Ports opened for the pool by somebody with more rights.
+    pub sockets: Sockets,
 }
 
 pub(crate) fn nodes(loaded: &Loaded) -> warppool_node::Settings {

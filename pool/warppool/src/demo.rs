@@ -54,7 +54,7 @@ pub fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         let loaded = configuration(&node, &data, args)?;
         let log = logging::start(&loaded.config.logging)?;
         let _home = home::take(&data)?;
-        let pool = Pool::start(loaded, StartOptions { memory_ledger: false, checker: checker() }).await?;
+        let pool = Pool::start(loaded, StartOptions { checker: checker(), ..StartOptions::default() }).await?;
         let miners = start_miners(&pool, args.miners)?;
         let code = if args.once {
             first_block(&pool).await

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use warppool_config::{Hardware, Loaded, Overrides, environment, load};
-use warppool_engine::{Engine, StartOptions};
+use warppool_engine::{Engine, Sockets, StartOptions};
 use warppool_events::Bus;
 use warppool_ledger::{Checker, Ledger, backup};
 
@@ -19,6 +19,11 @@ use crate::signals::{Signal, Signals};
 use crate::{crash, home, logging};
 
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    run_in(args, &Sockets::default(), |_| ())
+}
+
+/// Runs where some ports are open already and somebody wants to know how the pool does.
+pub fn run_in(args: &RunArgs, sockets: &Sockets, watch: impl FnOnce(&Pool)) -> anyhow::Result<ExitCode> {
     let overrides = args.settings.overrides()?;
     let loaded = read(&args.config, &overrides)?;
     let log = logging::start(&loaded.config.logging)?;
@@ -28,8 +33,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     raise_limits();
     let _home = home::take(&loaded.config.server.data_dir)?;
     runtime()?.block_on(async {
-        let options = StartOptions { memory_ledger: args.memory_ledger, checker: checker() };
+        let options = StartOptions { memory_ledger: args.memory_ledger, checker: checker(), sockets: sockets.clone() };
         let pool = Pool::start(loaded, options).await?;
+        watch(&pool);
         serve(pool, &args.config, &overrides, &log).await;
         Ok(ExitCode::SUCCESS)
     })
@@ -52,7 +58,7 @@ impl Pool {
         let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
         let hardware = Hardware::detect(Path::new("/"), &data_dir);
         let listen = loaded.config.server.http_listen.clone();
-        let listener = bind_http(&listen).await?;
+        let listener = bind_http(&listen, &options.sockets).await?;
         let http = listener.local_addr()?;
         let engine = Engine::start(loaded, hardware, options, Bus::new(), shutdown.clone()).await?;
         let (served, stop) = (engine.clone(), shutdown.clone());
@@ -66,8 +72,12 @@ impl Pool {
     }
 }
 
-async fn bind_http(listen: &warppool_config::Listen) -> anyhow::Result<tokio::net::TcpListener> {
+async fn bind_http(listen: &warppool_config::Listen, sockets: &Sockets) -> anyhow::Result<tokio::net::TcpListener> {
     let candidates = listen.candidates().with_context(|| format!("server.http_listen = {listen}"))?;
+    if let Some(socket) = candidates.iter().find_map(|address| sockets.take(*address)) {
+        socket.set_nonblocking(true)?;
+        return Ok(tokio::net::TcpListener::from_std(socket)?);
+    }
     tokio::net::TcpListener::bind(candidates.as_slice()).await.with_context(|| {
         format!("server.http_listen = {listen}: cannot listen there; is another pool running? Set it to another port")
     })
