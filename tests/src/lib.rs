@@ -12,6 +12,7 @@ pub mod hand;
 pub mod http;
 pub mod pool;
 pub mod process;
+pub mod replay;
 pub mod signet;
 pub mod wait;
 pub mod wallet;

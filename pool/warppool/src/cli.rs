@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use warppool_config::Overrides;
 
-use crate::{demo, keys, run, sim, status};
+use crate::{demo, keys, ota, run, sim, status};
 
 /// A Bitcoin solo mining pool for your own miners.
 ///
@@ -36,12 +36,22 @@ pub enum Command {
     /// Make keys: a TLS certificate for miners, credentials for Bitcoin Core
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Updates of an appliance: bundles made, looked at, installed, judged
+    Ota(ota::OtaArgs),
     /// Simulate: nodes, miners, load, faults, whole scenarios
     #[command(subcommand)]
     Sim(sim::SimCommand),
     /// Walk through a ledger's file; run by the pool itself before it opens one
     #[command(hide = true)]
     LedgerCheck { dir: PathBuf },
+    /// Be the appliance's first process
+    #[cfg(all(feature = "appliance", target_os = "linux"))]
+    #[command(hide = true)]
+    Init,
+    /// Be one of the appliance's processes
+    #[cfg(all(feature = "appliance", target_os = "linux"))]
+    #[command(hide = true)]
+    Role(crate::appliance::RoleArgs),
     /// Write a backup of a stopped pool's ledger to a file
     Backup { data_dir: PathBuf, file: PathBuf },
     /// Put a backup in the place of a stopped pool's ledger
@@ -112,6 +122,7 @@ impl Command {
             }
             Self::Status(args) => status::status(&args),
             Self::Keys(command) => keys::run(&command),
+            Self::Ota(args) => ota::run(args),
             Self::Sim(command) => sim::run(command),
             Self::LedgerCheck { dir } => match warppool_ledger::check::walk(&dir) {
                 Ok(report) => {
@@ -123,6 +134,10 @@ impl Command {
                     Ok(ExitCode::FAILURE)
                 }
             },
+            #[cfg(all(feature = "appliance", target_os = "linux"))]
+            Self::Init => crate::appliance::init(),
+            #[cfg(all(feature = "appliance", target_os = "linux"))]
+            Self::Role(args) => crate::appliance::role(args),
             Self::Backup { data_dir, file } => run::backup(&data_dir, &file),
             Self::Restore { file, data_dir } => run::restore(&file, &data_dir),
         }

@@ -38,6 +38,8 @@ pub fn restart_on_memory_fault() {
                 libc::poll(std::ptr::null_mut(), 0, 10);
             }
             libc::write(2, TOLD.as_ptr().cast(), TOLD.len());
+            #[cfg(all(feature = "appliance", target_os = "linux"))]
+            warppool_jail::hand_on();
             libc::execve(PROGRAM.load(Ordering::Relaxed), ARGUMENTS.load(Ordering::Relaxed), environ);
             libc::_exit(101);
         }

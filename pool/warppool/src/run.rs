@@ -45,6 +45,9 @@ pub fn run_in(args: &RunArgs, sockets: &Sockets, watch: impl FnOnce(&Pool)) -> a
 pub struct Pool {
     pub engine: Engine,
     pub http: std::net::SocketAddr,
+    /// Somebody has named a node, rather than leaving it at the default.
+    #[cfg_attr(not(all(feature = "appliance", target_os = "linux")), expect(dead_code))]
+    pub has_node: bool,
     pub shutdown: CancellationToken,
 }
 
@@ -54,6 +57,7 @@ impl Pool {
             warn!("{finding}");
         }
         let shutdown = CancellationToken::new();
+        let has_node = loaded.origins().any(|(key, _)| key.starts_with("node"));
         let data_dir = loaded.config.server.data_dir.clone();
         let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
         let hardware = Hardware::detect(Path::new("/"), &data_dir);
@@ -68,7 +72,7 @@ impl Pool {
             }
         });
         info!("the page is at http://{http}");
-        Ok(Self { engine, http, shutdown })
+        Ok(Self { engine, http, has_node, shutdown })
     }
 }
 
