@@ -163,6 +163,14 @@ pub fn commit(p1: &mut dyn Disk, slot: Slot) -> Result<(), AutobootError> {
     write_sector(p1, place.offset, wanted)
 }
 
+/// [`commit`], and where partition 1 is not as it was made, [`repair`]: a file that somebody edited is no reason to keep no version.
+pub fn commit_or_repair(p1: &mut dyn Disk, slot: Slot) -> Result<(), AutobootError> {
+    match commit(p1, slot) {
+        Err(AutobootError::Partition(P1Error::Changed(_) | P1Error::Fat(_))) => repair(p1, slot),
+        done => done,
+    }
+}
+
 /// Brings partition 1 back from the journalled copy: in place where its file system still leads to the file, and otherwise by making
 /// the whole partition anew, in an order in which a power cut leaves it ignored by the firmware, or right.
 pub fn repair(p1: &mut dyn Disk, slot: Slot) -> Result<(), AutobootError> {

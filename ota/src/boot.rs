@@ -3,10 +3,12 @@
 //! The system runs from RAM, so that a slot under it can be repaired. What is asked for here is done by the caller, in this order.
 
 mod decide;
+mod give_way;
 
 use serde::{Deserialize, Serialize};
 
 pub use decide::decide;
+pub use give_way::{Ground, give_way};
 
 use crate::autoboot::Autoboot;
 use crate::layout::Slot;
@@ -83,6 +85,10 @@ pub struct Facts<'a> {
     pub deaths: u32,
     /// What partition 1 says; `None` where it cannot be read or makes no sense.
     pub p1: Option<Autoboot>,
+    /// This boot has itself committed the slot that partition 1 names now, so that the firmware has not tried it yet.
+    pub moved: bool,
+    /// What is remembered is there at the next boot.
+    pub remembers: bool,
     pub slot_a: Health,
     pub slot_b: Health,
     /// The version that runs.
@@ -109,11 +115,12 @@ pub enum Step {
     RepairP1(Slot),
     /// The armed version did not come to a verdict; it is back on the old slot. Count it, and forget the trial.
     TrialFailed(TrialRecord),
-    /// It was armed and never came up: the power was cut in between. Forget the trial; it can be armed again.
+    /// It was armed and never came up: the power was cut in between, or it dies before it can say so. Count it apart, and forget the
+    /// trial; it can be armed again.
     TrialLost(TrialRecord),
     /// It has been committed: forget the trial.
     TrialKept(TrialRecord),
-    /// The committed version keeps dying: commit the other slot, remember that this version gave way, and restart.
+    /// The committed version keeps dying: do what [`give_way`] does, and restart.
     GiveWay { to: Slot, version: Version },
     /// The committed slot is damaged, or the firmware passed it over: commit this one, which is sound.
     MoveTo(Slot),
@@ -147,6 +154,14 @@ pub enum NoCommit {
     UnknownPartition,
     #[error("the firmware booted partition {0}, which is not the one on trial")]
     OtherPartition(u32),
+}
+
+/// The slot that runs, where a trial can be told from other boots: a version that could never be kept is not installed.
+pub fn may_try(partition: Option<u32>) -> Result<Slot, NoCommit> {
+    match partition {
+        None | Some(0) => Err(NoCommit::UnknownPartition),
+        Some(partition) => Slot::from_partition(partition).ok_or(NoCommit::OtherPartition(partition)),
+    }
 }
 
 /// The slot to commit: only in a trial, and only the very partition that `autoboot.txt` names for it. A project that detected the

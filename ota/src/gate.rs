@@ -4,21 +4,29 @@ use serde::{Deserialize, Serialize};
 
 /// How it was before the update; what did not work then need not work now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Baseline {
     /// An address on the network.
     pub network: bool,
     /// The pool had a node.
     pub node: bool,
+    /// The pool kept its ledger in memory, so that it may do so still.
+    pub memory_ledger: bool,
 }
 
 /// How it is, once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signs {
     pub data_mounted: bool,
+    /// The data partition takes what is written.
+    pub data_writable: bool,
     pub network: bool,
     pub pool_listening: bool,
     pub api: bool,
     pub node: bool,
+    /// The pool runs with the last configuration that worked, because it kept dying.
+    pub safe_mode: bool,
+    pub memory_ledger: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +92,13 @@ impl Gate {
 fn missing(before: Baseline, now: Signs) -> Vec<&'static str> {
     [
         (now.data_mounted, "the data partition is not mounted"),
+        (now.data_writable, "the data partition can only be read"),
         (now.network || !before.network, "there is no network, and there was before"),
         (now.pool_listening, "the pool does not listen"),
         (now.api, "the pool's web server does not answer"),
         (now.node || !before.node, "the node is not reachable, and it was before"),
+        (!now.safe_mode, "the pool runs in safe mode"),
+        (!now.memory_ledger || before.memory_ledger, "the pool keeps its ledger in memory, and it did not before"),
     ]
     .into_iter()
     .filter(|(well, _)| !well)
@@ -99,8 +110,17 @@ fn missing(before: Baseline, now: Signs) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    const WELL: Signs = Signs { data_mounted: true, network: true, pool_listening: true, api: true, node: true };
-    const BEFORE: Baseline = Baseline { network: true, node: true };
+    const WELL: Signs = Signs {
+        data_mounted: true,
+        data_writable: true,
+        network: true,
+        pool_listening: true,
+        api: true,
+        node: true,
+        safe_mode: false,
+        memory_ledger: false,
+    };
+    const BEFORE: Baseline = Baseline { network: true, node: true, memory_ledger: false };
 
     fn missing_of(verdict: &Verdict) -> usize {
         match verdict {
@@ -125,13 +145,17 @@ mod tests {
         for (signs, before, expected) in [
             (WELL, BEFORE, 0),
             (Signs { data_mounted: false, ..WELL }, BEFORE, 1),
+            (Signs { data_writable: false, ..WELL }, BEFORE, 1),
+            (Signs { safe_mode: true, ..WELL }, BEFORE, 1),
+            (Signs { memory_ledger: true, ..WELL }, BEFORE, 1),
+            (Signs { memory_ledger: true, ..WELL }, Baseline { memory_ledger: true, ..BEFORE }, 0),
             (Signs { network: false, ..WELL }, BEFORE, 1),
             (Signs { network: false, ..WELL }, Baseline { network: false, ..BEFORE }, 0),
             (Signs { pool_listening: false, ..WELL }, BEFORE, 1),
             (Signs { api: false, ..WELL }, BEFORE, 1),
             (Signs { node: false, ..WELL }, BEFORE, 1),
             (Signs { node: false, ..WELL }, Baseline { node: false, ..BEFORE }, 0),
-            (Signs::default(), BEFORE, 5),
+            (Signs::default(), BEFORE, 6),
         ] {
             assert_eq!(missing_of(&Gate::new(before, 9, 100).second(signs)), expected, "{signs:?} after {before:?}");
         }

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-pub use admission::{Admission, Refusal, admit};
+pub use admission::{Admission, Refusal, admit, admit_version};
 
 use crate::bundle::{Bundle, BundleHeader, OpenError, describe};
 use crate::disk::Disk;

@@ -41,6 +41,14 @@ pub fn next_check(last: Option<u64>, failed: bool, every_hours: u16, device: &st
     }
 }
 
+/// When an update may be installed again without being asked for, after so many failures in a row of which the last was then: an hour,
+/// and each time twice as long, up to a day. Unix seconds.
+pub fn next_install(failures: u32, last: Option<u64>, now: u64) -> u64 {
+    let (Some(last), 1..) = (last, failures) else { return now };
+    let hours = 1 << (failures - 1).min(5);
+    last.min(now) + HOUR * u64::min(hours, 24)
+}
+
 /// What stands in the way of installing, apart from the time of day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Busy {
@@ -101,6 +109,19 @@ mod tests {
                 assert!(!install_now(automatic, busy, hour));
             }
         }
+    }
+
+    #[test]
+    fn an_installation_that_fails_is_tried_again_after_ever_longer_times() {
+        let now = 1_800_000_000;
+        let waits: Vec<u64> = (0..9).map(|failures| (next_install(failures, Some(now), now) - now) / HOUR).collect();
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 24, 24, 24]);
+        assert_eq!(next_install(9, None, now), now);
+        assert_eq!(
+            next_install(1, Some(now + 999 * HOUR), now),
+            now + HOUR,
+            "a clock that was wrong is no reason to wait"
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Verdict {
     pub manifest: Option<SlotManifest>,
     /// What is wrong; empty is sound.
     pub damage: Vec<Damage>,
-    /// Files that no manifest names, as Windows and macOS leave them. They do no harm.
+    /// Files that no manifest names and the firmware does not read, as Windows and macOS leave them. They do no harm.
     pub foreign: Vec<String>,
 }
 
@@ -61,9 +61,14 @@ pub enum Damage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileDamage {
     Missing,
-    Size { is: u64, should: u64 },
+    Size {
+        is: u64,
+        should: u64,
+    },
     Content,
     Unreadable(String),
+    /// No manifest names it, and the firmware would read it.
+    Unlisted,
 }
 
 impl fmt::Display for Damage {
@@ -78,6 +83,7 @@ impl fmt::Display for Damage {
                 FileDamage::Size { is, should } => write!(f, "{name} has {is} bytes instead of {should}"),
                 FileDamage::Content => write!(f, "{name} has other content than it should"),
                 FileDamage::Unreadable(error) => write!(f, "{name} cannot be read: {error}"),
+                FileDamage::Unlisted => write!(f, "{name} is not of this version, and the firmware would read it"),
             },
         }
     }
@@ -131,9 +137,39 @@ pub fn verify(slot: &mut dyn Disk, trust: &Trust) -> Verdict {
         };
         damage.extend(what.map(|what| Damage::File { name: file.name.clone(), what }));
     }
-    let mut foreign: Vec<String> = files.into_keys().collect();
+    let (mut read, mut foreign): (Vec<String>, Vec<String>) = files.into_keys().partition(|name| firmware_reads(name));
+    read.sort();
     foreign.sort();
+    damage.extend(read.into_iter().map(|name| Damage::File { name, what: FileDamage::Unlisted }));
     Verdict { manifest: Some(manifest), damage, foreign }
+}
+
+/// Whether the firmware takes a file of this name, in lower case, without any file that the manifest lists naming it.
+fn firmware_reads(name: &str) -> bool {
+    if let Some(overlay) = name.strip_prefix("overlays/") {
+        return !overlay.starts_with('.') && has_ending(overlay, &[".dtb", ".dtbo"]);
+    }
+    if name.contains('/') || name.starts_with('.') {
+        return false;
+    }
+    let whole = [
+        "autoboot.txt",
+        "tryboot.txt",
+        "config.txt",
+        "cmdline.txt",
+        "boot.img",
+        "boot.sig",
+        "config.sig",
+        "tryboot.img",
+    ];
+    let beginnings = ["armstub", "kernel", "initramfs", "recovery.", "pieeprom.", "start", "fixup", "vl805."];
+    whole.contains(&name)
+        || beginnings.iter().any(|beginning| name.starts_with(beginning))
+        || has_ending(name, &[".dtb", ".elf", ".upd", ".bin"])
+}
+
+fn has_ending(name: &str, endings: &[&str]) -> bool {
+    endings.iter().any(|ending| name.ends_with(ending))
 }
 
 fn read_manifest<D: Disk>(volume: &mut Volume<D>, trust: &Trust) -> Result<SlotManifest, Damage> {
@@ -154,4 +190,46 @@ pub(crate) fn hash<D: Disk>(volume: &mut Volume<D>, entry: &Entry) -> Result<Dig
     let mut hash = Sha256::new();
     volume.stream(entry, &mut |piece| hash.update(piece))?;
     Ok(Digest(hash.finalize().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_firmware_reads_is_told_from_litter() {
+        for name in [
+            "armstub8-2712.bin",
+            "recovery.bin",
+            "recovery.001",
+            "pieeprom.upd",
+            "pieeprom.sig",
+            "bcm2712-rpi-5-b.dtb",
+            "start4.elf",
+            "kernel8.img",
+            "initramfs_2712",
+            "boot.img",
+            "boot.sig",
+            "tryboot.txt",
+            "autoboot.txt",
+            "bootcode.bin",
+            "fixup4.dat",
+            "overlays/overlay_map.dtb",
+            "overlays/hat.dtbo",
+        ] {
+            assert!(firmware_reads(name), "{name}");
+        }
+        for name in [
+            "._kernel8.img",
+            ".trashes",
+            "indexer.dat",
+            "system volume information/wpsettings.dat",
+            "backup/kernel8.img",
+            "overlays/readme",
+            "overlays/._x.dtbo",
+            "notes.txt",
+        ] {
+            assert!(!firmware_reads(name), "{name}");
+        }
+    }
 }

@@ -20,6 +20,8 @@ const NAME: &str = "state";
 const LONGEST: u64 = 256 * 1024;
 /// Trials that end without a verdict, be it a crash or a power cut, before a version is given up.
 const MOST_FAILURES: u32 = 2;
+/// Trials that never came up, be it for a power cut or a kernel that dies, before a version is given up.
+const MOST_LOST: u32 = 3;
 /// Versions remembered in each list.
 const MOST_VERSIONS: usize = 32;
 
@@ -36,6 +38,10 @@ pub struct State {
     /// Versions that kept dying and gave way to the other slot once.
     pub gave_way: Vec<Version>,
     pub failures: Vec<Failure>,
+    /// Installations that nobody asked for and that failed, in a row.
+    pub stumbles: u32,
+    /// Of the last of them, Unix seconds.
+    pub last_stumble: Option<u64>,
     /// The highest serials of the feeds seen.
     pub serials: Serials,
     pub settings: Settings,
@@ -61,6 +67,9 @@ pub struct TrialRecord {
 pub struct Failure {
     pub version: Version,
     pub times: u32,
+    /// Trials that never came up.
+    #[serde(default)]
+    pub lost: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,23 +152,48 @@ impl State {
 
     /// A trial ended without a verdict. `certain`: the gate itself found the version bad, so that it is not tried again.
     pub fn failed(&mut self, version: &Version, certain: bool) {
-        let times = if certain { MOST_FAILURES } else { 1 };
+        self.count_failure(version, if certain { MOST_FAILURES } else { 1 }, 0);
+    }
+
+    /// A trial never came up.
+    pub fn lost(&mut self, version: &Version) {
+        self.count_failure(version, 0, 1);
+    }
+
+    fn count_failure(&mut self, version: &Version, times: u32, lost: u32) {
         match self.failures.iter_mut().find(|failure| failure.version == *version) {
-            Some(failure) => failure.times = failure.times.saturating_add(times),
-            None => self.failures.push(Failure { version: version.clone(), times }),
+            Some(failure) => {
+                failure.times = failure.times.saturating_add(times);
+                failure.lost = failure.lost.saturating_add(lost);
+            }
+            None => self.failures.push(Failure { version: version.clone(), times, lost }),
         }
         let excess = self.failures.len().saturating_sub(MOST_VERSIONS);
         self.failures.drain(..excess);
     }
 
+    /// An installation that nobody asked for failed; the next one waits.
+    pub fn stumbled(&mut self, now: u64) {
+        self.stumbles = self.stumbles.saturating_add(1);
+        self.last_stumble = Some(now);
+    }
+
+    /// An installation went well.
+    pub fn found_its_feet(&mut self) {
+        (self.stumbles, self.last_stumble) = (0, None);
+    }
+
     /// Versions that are not installed again without being asked for.
     pub fn given_up(&self) -> Vec<Version> {
-        let enough = self.failures.iter().filter(|failure| failure.times >= MOST_FAILURES);
+        let too_many = |failure: &&Failure| failure.times >= MOST_FAILURES || failure.lost >= MOST_LOST;
+        let enough = self.failures.iter().filter(too_many);
         enough.map(|failure| failure.version.clone()).collect()
     }
 
-    /// This version has had its turn in giving way.
-    pub fn remember_giving_way(&mut self, version: &Version) {
+    /// This version has had its turn in giving way; boots of slot `to` are counted anew.
+    pub fn give_way(&mut self, to: Slot, version: &Version) {
+        self.autoboot = Some(to);
+        self.attempts = 0;
         if !self.gave_way.contains(version) {
             self.gave_way.push(version.clone());
         }
@@ -201,7 +235,7 @@ mod tests {
                 slot: Slot::B,
                 version: Version::new(1, 2, 3),
                 started: true,
-                baseline: Baseline { network: true, node: false },
+                baseline: Baseline { network: true, node: false, memory_ledger: true },
             }),
             attempts: 2,
             gave_way: vec![Version::new(1, 0, 0)],
@@ -216,6 +250,8 @@ mod tests {
             ..State::default()
         };
         state.failed(&Version::new(1, 1, 0), true);
+        state.lost(&Version::new(1, 3, 0));
+        state.stumbled(7);
         state.saw_serial(Channel::Stable, 5);
         state
     }
@@ -266,10 +302,33 @@ mod tests {
         assert_eq!(state.given_up(), [bad, unlucky]);
         for n in 0..100 {
             state.failed(&Version::new(2, n, 0), true);
-            state.remember_giving_way(&Version::new(2, n, 0));
-            state.remember_giving_way(&Version::new(2, n, 0));
+            state.give_way(Slot::A, &Version::new(2, n, 0));
+            state.give_way(Slot::A, &Version::new(2, n, 0));
         }
         assert_eq!((state.failures.len(), state.gave_way.len()), (MOST_VERSIONS, MOST_VERSIONS));
+    }
+
+    #[test]
+    fn a_version_that_never_comes_up_is_given_up_the_third_time() {
+        let mut state = State::default();
+        let version = Version::new(1, 0, 0);
+        for given_up in [vec![], vec![], vec![version.clone()]] {
+            state.lost(&version);
+            assert_eq!(state.given_up(), given_up);
+        }
+    }
+
+    #[test]
+    fn a_trial_that_an_older_release_armed_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let body = "[trial]\nslot = 'B'\nversion = '1.0.0'\nstarted = true\nbaseline = { network = true, node = true }\n\
+                    [[failures]]\nversion = '1.1.0'\ntimes = 2\n";
+        fs::write(dir.path().join(NAME), format!("{}\n{body}", check_line(body))).unwrap();
+        let Loaded { state, problem } = State::load(dir.path());
+        assert_eq!(problem, None);
+        let baseline = Baseline { network: true, node: true, memory_ledger: false };
+        assert_eq!(state.trial.map(|trial| trial.baseline), Some(baseline));
+        assert_eq!(state.failures[0].times, 2);
     }
 
     #[test]

@@ -15,7 +15,6 @@ pub use frame::{FrameError, Frames};
 
 use crate::disk::{Disk, FileDisk, inherited};
 use crate::envelope::Kind;
-use crate::feed::{Asker, Channel, Feed, FeedRelease};
 use crate::install::{self, Admission, InstallError, Progress, Ready, Watch};
 use crate::slot::{self, Verdict};
 use crate::source::{FileSource, HttpOptions, HttpSource, Source, SourceError, get};
@@ -37,7 +36,7 @@ pub enum Job {
         slot: RawFd,
         trust: Trust,
     },
-    Check(Box<CheckJob>),
+    Check(CheckJob),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,16 +63,9 @@ pub enum BundleFrom {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckJob {
-    /// The feed's address for this channel, see [`Feed::url`].
+    /// The feed's address for a channel, see [`Feed::url`](crate::feed::Feed::url).
     pub url: String,
     pub allow_http: bool,
-    pub trust: Trust,
-    pub channel: Channel,
-    /// The highest serial of this channel so far.
-    pub seen: u64,
-    /// Unix seconds; `None` until the clock is trusted.
-    pub now: Option<u64>,
-    pub asker: Asker,
 }
 
 /// What a child says.
@@ -89,11 +81,8 @@ pub enum Outcome {
     /// Of an installation or a copy.
     Ready(Box<Ready>),
     Verdict(Box<Verdict>),
-    /// The feed's serial, and what it has for this device.
-    Offer {
-        serial: u64,
-        release: Option<FeedRelease>,
-    },
+    /// The feed as it came, signed: who asked opens it.
+    Feed(Vec<u8>),
 }
 
 /// What went wrong, for people, and what kind of thing it is.
@@ -213,11 +202,7 @@ fn perform_install(job: &InstallJob, watch: &mut Watch<'_>) -> Result<Outcome, F
 fn check(job: &CheckJob) -> Result<Outcome, Failure> {
     let options = HttpOptions { allow_http: job.allow_http, ..HttpOptions::default() };
     let limit = Kind::Feed.longest() + crate::envelope::HEAD as u64;
-    let file = get(&job.url, limit, options)?;
-    let feed = Feed::open(&file, &job.trust, job.channel, job.seen, job.now)
-        .map_err(|error| Failure::new(FailureKind::Invalid, &error))?;
-    let release = feed.offer(&job.trust, &job.asker).cloned();
-    Ok(Outcome::Offer { serial: feed.serial, release })
+    Ok(Outcome::Feed(get(&job.url, limit, options)?))
 }
 
 fn disk(number: RawFd) -> io::Result<FileDisk> {

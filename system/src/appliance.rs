@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -31,11 +32,11 @@ use crate::roles;
 use crate::services::Services;
 use crate::signals::Wish;
 use crate::sockets::Sockets;
-use crate::supervise::{Policy, Restart};
+use crate::supervise::{Manner, Policy, Restart};
 use crate::units::{After, Unit};
 use crate::updates::Updates;
 use crate::watchdog::Watchdog;
-use crate::{child, clock, crash, data, fault, led, mounts, names, network, pool, resume, sockets, ssh, sys, users};
+use crate::{child, clock, crash, data, fault, led, names, network, pool, resume, sockets, ssh, sys, users};
 
 /// The loop turns at least so often, for the watchdog and for all that goes by time.
 const TURN: Duration = Duration::from_millis(500);
@@ -47,7 +48,7 @@ const OTHERS_GRACE: Duration = Duration::from_secs(5);
 /// The owner's report says our address; it is not waited for longer than this.
 const FINISH_WITHOUT_ADDRESS: Duration = Duration::from_secs(30);
 /// Programs that are started again for as long as the appliance runs.
-pub const KEPT: Policy = Policy { restart: Restart::Always, heartbeat: None, safe_mode: None };
+pub const KEPT: Policy = Policy { restart: Restart::Always, heartbeat: None, safe_mode: None, grace: OTHERS_GRACE };
 
 /// What is known from the boot on and never changes.
 #[derive(Debug)]
@@ -75,7 +76,15 @@ pub struct PoolState {
     pub proven: bool,
     pub blocks_found: u64,
     /// When its configuration was last changed, as of the last look.
-    pub config_changed: [Option<std::time::SystemTime>; 2],
+    pub config_changed: pool::Changed,
+    /// The same as of its last start; `None` while that is not known.
+    pub began_with: Arc<Mutex<Option<pool::Changed>>>,
+}
+
+impl PoolState {
+    fn began_with(&self) -> MutexGuard<'_, Option<pool::Changed>> {
+        self.began_with.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -105,7 +114,7 @@ pub struct Appliance {
     /// The hand-over partition, and what is left to do to it.
     pub desk: Option<Desk>,
     pub finish: Option<Finish>,
-    /// What the hand-over had wrong, for as long as this boot lasts.
+    /// What the hand-over, or a reset, had wrong, for as long as this boot lasts.
     pub handover_faults: Vec<String>,
     /// What the program before us left, as far as it is not taken over yet.
     pub resume: Resume,
@@ -118,6 +127,9 @@ pub struct Appliance {
 impl Appliance {
     /// Turns until the machine goes down.
     pub fn run(mut self, inbox: &Receiver<Event>) -> ! {
+        // Only from here on can a panic be survived.
+        self.resume.running = true;
+        self.lay_ready();
         loop {
             fault::strike(self.facts.args.fault, sys::uptime().saturating_sub(self.facts.started));
             self.watchdog.ping_if_due();
@@ -163,12 +175,16 @@ impl Appliance {
         if service == pool::NAME {
             self.pool.report = None;
             self.pool.healthy_since = None;
+            self.pool.proven = false;
         }
         let Some(death) = death else { return };
-        if death.gave_up {
-            say!(
-                "{service}: safe mode: it died too often; the last configuration that worked, and the ledger in memory"
-            );
+        if let Some(manner) = death.gave_up {
+            let with = if manner == Manner::Plain {
+                "that configuration does not work either; one that asks for nothing, and the ledger in memory"
+            } else {
+                "it died too often; the last configuration that worked, and the ledger in memory"
+            };
+            say!("{service}: safe mode: {with}");
             self.resume.safe = true;
         }
         let worth_keeping = service == pool::NAME || matches!(exit, crate::reaper::Exit::Signal(_));
@@ -227,19 +243,23 @@ impl Appliance {
             if let Some(life) = self.services.life(pool::NAME) {
                 life.healthy();
             }
-            if !safe && !self.pool.proven {
+            let began_with = *self.pool.began_with();
+            if !safe
+                && !self.pool.proven
+                && let Some(began_with) = began_with
+            {
                 self.pool.proven = true;
-                self.errands.send("the configuration that works", || match pool::keep_good(&pool::folder()) {
+                let keep = move || match pool::keep_good(&pool::folder(), began_with) {
                     Ok(true) => say!("pool: its configuration works; kept"),
                     Ok(false) => {}
                     Err(why) => say!("pool: its configuration cannot be kept: {why}"),
-                });
+                };
+                self.errands.send("the configuration that works", keep);
             }
         }
         let changed = pool::changed_at(&pool::folder());
         if changed != self.pool.config_changed {
             self.pool.config_changed = changed;
-            self.pool.proven = false;
             if safe {
                 say!("pool: its configuration was changed; leaving safe mode");
                 self.resume.safe = false;
@@ -272,21 +292,14 @@ impl Appliance {
             After::Network => has_network,
         };
         for unit in self.units.extract_if(.., |unit| ready(unit)).collect::<Vec<_>>() {
-            if unit.only_if_exists.as_ref().is_some_and(|path| !path.exists()) {
+            if !unit.is_wanted() {
                 continue;
             }
             let Some(user) = users::by_name(&unit.user) else {
                 say!("{}: the image has no user {}", unit.name, unit.user);
                 continue;
             };
-            // Its group may look in: the pool reads a node's cookie.
-            if let Some(home) = users::home(&unit.user).filter(|home| home.parent() == Some(Path::new(DATA)))
-                && let Err(why) = mounts::folder_of(&home, 0o750, user.uid, user.gid)
-            {
-                say!("{}: {} cannot be made: {why}", unit.name, home.display());
-            }
-            let policy = Policy { restart: unit.restart, ..KEPT };
-            let name = unit.name.clone();
+            let (name, policy) = (unit.name.clone(), unit.policy());
             self.services.add(&name, policy, None, move |_| unit.launch(user));
         }
     }
@@ -386,13 +399,21 @@ impl Appliance {
     }
 
     pub fn start_pool(&mut self) {
+        for unit in &self.units {
+            if let Err(why) = unit.make_home(Path::new(DATA)) {
+                say!("{}: its folder cannot be made: {why}", unit.name);
+            }
+        }
         pool::ensure_config(&pool::folder());
         self.pool.config_changed = pool::changed_at(&pool::folder());
         let (program, sockets) = (self.facts.program.clone(), self.sockets.clone());
         let zone = self.settings.device.timezone.clone();
         let open_files = pool::raise_limits();
-        self.services.add(pool::NAME, pool::POLICY, None, move |safe| {
-            pool::launch(&program, &sockets, open_files, zone.as_ref(), safe)
+        let began_with = self.pool.began_with.clone();
+        self.services.add(pool::NAME, pool::POLICY, None, move |manner| {
+            // Before it can read them: what changes from here on is not known to be what it began with.
+            *began_with.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool::changed_at(&pool::folder()));
+            pool::launch(&program, &sockets, open_files, zone.as_ref(), manner)
         });
         self.adopt(pool::NAME, pool::POLICY);
     }
@@ -505,10 +526,14 @@ impl Appliance {
         self.services.stop(pool::NAME, grace);
         self.wait_for(inbox, grace + OTHERS_GRACE, |services| !services.is_running(pool::NAME));
         say!("shutdown: stopping everything else");
+        let mut longest = OTHERS_GRACE;
         for name in self.services.names() {
-            self.services.stop(&name, OTHERS_GRACE);
+            let grace = self.services.life(&name).map_or(OTHERS_GRACE, |life| life.grace());
+            longest = longest.max(grace);
+            self.services.stop(&name, grace);
         }
-        self.wait_for(inbox, OTHERS_GRACE, |services| !services.names().iter().any(|name| services.is_running(name)));
+        let patience = longest + OTHERS_GRACE;
+        self.wait_for(inbox, patience, |services| !services.names().iter().any(|name| services.is_running(name)));
         self.clock.save(Path::new(DATA), &self.errands);
         let Self { errands, watchdog, .. } = self;
         if !errands.finish(POOL_GRACE, || watchdog.ping_if_due()) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use warppool_ota::{FileDisk, Release, Trust, release, trust};
 use warppool_protocol::SOCKET;
@@ -15,6 +16,7 @@ use crate::errands::Errands;
 use crate::event::{Event, WAITING};
 use crate::kernel_args::{Fault, KernelArgs};
 use crate::mounts::DATA;
+use crate::power::Down;
 use crate::probe::Probed;
 use crate::reaper::Reaper;
 use crate::resume::{self, Resume};
@@ -22,11 +24,15 @@ use crate::services::Services;
 use crate::updates::{Standing, Updates};
 use crate::watchdog::Watchdog;
 use crate::{
-    clock, console, crash, data, device_tree, disk, durable, fault, handover, identity, modules, mounts, network,
-    power, probe, reset, server, settings, shell, signals, sockets, sys, trace, units, users,
+    aside, clock, console, crash, data, device_tree, disk, durable, fault, handover, identity, modules, mounts,
+    network, power, probe, reset, server, settings, shell, signals, sockets, sys, trace, units, users,
 };
 
 const MAX_FILE: usize = 64 * 1024;
+/// How long a slot may take to say what is in it.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long some small files may take to be durable.
+const WRITE: Duration = Duration::from_mins(1);
 /// Who may ask PID 1 for anything.
 static ADMITTED: [users::User; 2] = [users::ROOT, users::POOL];
 
@@ -96,8 +102,7 @@ pub fn main() -> ! {
     // The disk we came from.
     let trust = read_toml(trust::PATH, Trust::parse);
     let disk = {
-        let trust = trust.as_ref();
-        let is_running = |disk: &BootDisk| holds(disk, slot, trust, &release);
+        let is_running = |disk: &BootDisk, idle: &mut dyn FnMut()| holds(disk, slot, trust.as_ref(), &release, idle);
         find_disk(bootloader.boot_mode, is_running, &mut watchdog)
     };
 
@@ -108,19 +113,15 @@ pub fn main() -> ! {
         data::bring_up(&reaper, disk.as_ref(), &mut || watchdog.ping_if_due())
     };
     let root = Path::new(DATA);
+    let mut reset_fault = None;
     if !resumed && reset::is_requested(root) {
-        match reset::carry_out(root) {
-            Ok(kept) => say!("reset: done; unsettled blocks kept: {kept}"),
-            Err(why) => say!("reset: not finished: {why}; it goes on at the next start"),
-        }
-        if let Err(why) = data::folders(root) {
-            say!("data: {why}");
-        }
+        reset_fault = carry_out_reset(&mut || watchdog.ping_if_due());
     }
     if !resumed {
         clock::start(root, release.built);
-        let records = crash::keep_kernel_records(root, clock::now());
-        if records > 0 {
+        let keep = || crash::keep_kernel_records(Path::new(DATA), clock::now());
+        let records = aside::wait("crash", WRITE, &mut || watchdog.ping_if_due(), keep);
+        if let Some(records @ 1..) = records {
             say!("crash: {records} records of the kernel's were kept");
         }
     }
@@ -132,7 +133,9 @@ pub fn main() -> ! {
             Err(why) => say!("data: does not grow: {why}"),
         });
     }
-    let machine_id = identity::machine_id(root);
+    let machine_id =
+        aside::wait("identity", WRITE, &mut || watchdog.ping_if_due(), || identity::machine_id(Path::new(DATA)));
+    let machine_id = machine_id.unwrap_or_default();
 
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/warppool"));
     let facts = Facts { release, args, bootloader, disk, machine_id, program, started: sys::uptime() };
@@ -141,6 +144,10 @@ pub fn main() -> ! {
     let mut updates = Updates::new(&facts, trust, reaper.clone(), events.clone(), errands.clone());
     if let Standing::Leave(down) = updates.at_boot(&facts, resumed, data == Data::Disk, &mut || watchdog.ping_if_due())
     {
+        // The journal is to say why.
+        if !errands.finish(std::time::Duration::from_secs(10), || watchdog.ping_if_due()) {
+            say!("shutdown: the disk does not take what is left");
+        }
         mounts::seal_root();
         power::go_down(down, || watchdog.ping_if_due());
     }
@@ -154,12 +161,18 @@ pub fn main() -> ! {
         partition: disk.handover(),
         version: facts.release.version.to_string(),
         data: root.to_owned(),
+        damaged: (data != Data::Disk).then(|| disk.data()),
     });
     if let Some(desk) = &desk
         && !resumed
     {
         handed = desk.take(&mut settings, &mut || watchdog.ping_if_due());
     }
+    if handed.restart {
+        mounts::seal_root();
+        power::go_down(Down::Restart, || watchdog.ping_if_due());
+    }
+    handed.faults.extend(reset_fault);
     identity::set_hostname(settings.device.hostname.as_str());
 
     // The way out, which takes longest to come up.
@@ -246,12 +259,33 @@ fn read_toml<T, E: std::fmt::Display>(path: &str, parse: impl Fn(&str) -> Result
     parse(&String::from_utf8_lossy(&bytes)).map_err(|why| say!("boot: {why}")).ok()
 }
 
+/// Empties the data partition. The answer is what its owner has to know.
+fn carry_out_reset(idle: &mut dyn FnMut()) -> Option<String> {
+    let work = || {
+        let done = reset::carry_out(Path::new(DATA));
+        if let Err(why) = data::folders(Path::new(DATA)) {
+            say!("data: {why}");
+        }
+        done
+    };
+    let why = match aside::wait("reset", reset::PATIENCE, idle, work) {
+        Some(Ok(kept)) => {
+            say!("reset: done; unsettled blocks kept: {kept}");
+            return None;
+        }
+        Some(Err(why)) => why.to_string(),
+        None => "the disk does not answer; replace the disk".into(),
+    };
+    say!("reset: not finished: {why}");
+    Some(format!("the factory reset is not finished: {why}"))
+}
+
 fn find_disk(
     boot_mode: Option<u32>,
-    is_running: impl Fn(&BootDisk) -> bool,
+    is_running: impl Fn(&BootDisk, &mut dyn FnMut()) -> bool,
     watchdog: &mut Watchdog,
 ) -> Option<BootDisk> {
-    match disk::wait(boot_mode, is_running, || watchdog.ping_if_due()) {
+    match disk::wait(boot_mode, is_running, &mut || watchdog.ping_if_due()) {
         Ok((disk, others)) => {
             for other in others {
                 say!("disk: {} has WarpPool's partitions too and is left alone", other.device.display());
@@ -267,9 +301,17 @@ fn find_disk(
 }
 
 /// Whether the slot we were started from holds our version on this disk; asked only when there are two.
-fn holds(disk: &BootDisk, slot: Option<warppool_ota::Slot>, trust: Option<&Trust>, release: &Release) -> bool {
-    let (Some(slot), Some(trust)) = (slot, trust) else { return false };
-    let Ok(mut device) = FileDisk::open_read_only(&disk.slot(slot)) else { return false };
-    let look = warppool_ota::slot::look(&mut device, trust);
-    look.manifest.is_some_and(|manifest| manifest.version == release.version && manifest.built == release.built)
+fn holds(
+    disk: &BootDisk,
+    slot: Option<warppool_ota::Slot>,
+    trust: Option<&Trust>,
+    release: &Release,
+    idle: &mut dyn FnMut(),
+) -> bool {
+    let (Some(slot), Some(trust)) = (slot, trust.cloned()) else { return false };
+    let device = disk.slot(slot);
+    let look = move || Some(warppool_ota::slot::look(&mut FileDisk::open_read_only(&device).ok()?, &trust));
+    let look = aside::wait("disk: which of two we came from", LOOK, idle, look).flatten();
+    look.and_then(|look| look.manifest)
+        .is_some_and(|manifest| manifest.version == release.version && manifest.built == release.built)
 }

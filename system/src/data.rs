@@ -3,14 +3,16 @@
 //! A pool that mines without remembering is better than none: a partition that can only be read gives its settings, and with none
 //! at all everything is in memory.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use warppool_ota::{FileDisk, mbr};
 
 use crate::child::{Launch, run};
@@ -18,7 +20,7 @@ use crate::console::say;
 use crate::disk::BootDisk;
 use crate::mounts::{DATA, folder, folder_of};
 use crate::reaper::{Exit, Reaper};
-use crate::{sys, users};
+use crate::{aside, durable, sys, users};
 
 const E2FSCK: &str = "/sbin/e2fsck";
 const MKE2FS: &str = "/sbin/mke2fs";
@@ -26,6 +28,12 @@ const LABEL: &str = "warppool-data";
 const CHECK_PATIENCE: Duration = Duration::from_mins(10);
 const REPAIR_PATIENCE: Duration = Duration::from_mins(30);
 const MAKE_PATIENCE: Duration = Duration::from_mins(5);
+/// For a sector or two, or a folder.
+const LOOK_PATIENCE: Duration = Duration::from_secs(30);
+/// For what reads or writes many: a journal that is replayed, settings that are copied.
+const WORK_PATIENCE: Duration = Duration::from_mins(5);
+/// Where the pool keeps found blocks whose fate is open.
+const SPOOL: &str = "pool/spool";
 /// Where a partition that can only be read is looked at.
 const READ_ONLY: &str = "/run/warppool/data-read-only";
 /// The most that is copied from there, bytes: settings and blocks, not statistics.
@@ -94,7 +102,8 @@ pub fn bring_up(reaper: &Reaper, disk: Option<&BootDisk>, idle: &mut dyn FnMut()
     let state = match disk {
         None => Data::Memory { why: "the disk this started from is not there".into() },
         Some(disk) => {
-            grow_table(disk);
+            let to_grow = disk.clone();
+            aside::wait("data: the partition table", LOOK_PATIENCE, idle, move || grow_table(&to_grow));
             mount_partition(reaper, &disk.data(), idle)
         }
     };
@@ -102,8 +111,11 @@ pub fn bring_up(reaper: &Reaper, disk: Option<&BootDisk>, idle: &mut dyn FnMut()
         Data::Disk => {}
         Data::ReadOnly { why } => {
             say!("data: only readable: {why}");
-            if let Err(why) = stand_in().and_then(|()| copy_settings(Path::new(READ_ONLY), Path::new(DATA))) {
+            if let Err(why) = stand_in() {
                 say!("data: its settings cannot be taken over: {why}");
+            } else {
+                let copy = || copy_settings(Path::new(READ_ONLY), Path::new(DATA));
+                aside::wait("data: its settings", WORK_PATIENCE, idle, copy);
             }
         }
         Data::Memory { why } => {
@@ -113,7 +125,7 @@ pub fn bring_up(reaper: &Reaper, disk: Option<&BootDisk>, idle: &mut dyn FnMut()
             }
         }
     }
-    if let Err(why) = folders(Path::new(DATA)) {
+    if let Some(Err(why)) = aside::wait("data: its folders", LOOK_PATIENCE, idle, || folders(Path::new(DATA))) {
         say!("data: its folders cannot be made: {why}");
     }
     state
@@ -149,11 +161,18 @@ fn grow_table(disk: &BootDisk) {
 }
 
 fn mount_partition(reaper: &Reaper, device: &Path, idle: &mut dyn FnMut()) -> Data {
-    let mut beginning = vec![0; BEGINNING];
-    let read = File::open(device).and_then(|file| file.read_exact_at(&mut beginning, 0));
-    let content = match read {
-        Ok(()) => Content::of(&beginning),
-        Err(why) => {
+    let path = device.to_owned();
+    let read = move || -> io::Result<Content> {
+        let mut beginning = vec![0; BEGINNING];
+        File::open(path)?.read_exact_at(&mut beginning, 0)?;
+        Ok(Content::of(&beginning))
+    };
+    let content = match aside::wait("data: its beginning", LOOK_PATIENCE, idle, read) {
+        Some(Ok(content)) => content,
+        None => {
+            return Data::Memory { why: format!("{} does not answer; replace the disk", device.display()) };
+        }
+        Some(Err(why)) => {
             return Data::Memory { why: format!("{} cannot be read ({why}); replace the disk", device.display()) };
         }
     };
@@ -163,11 +182,10 @@ fn mount_partition(reaper: &Reaper, device: &Path, idle: &mut dyn FnMut()) -> Da
             return Data::Memory { why: format!("no file system can be made ({why}); replace the disk") };
         }
     } else if let Err(why) = check(reaper, device, idle) {
-        return salvage(device, &why);
+        return salvage(device, &why, idle);
     }
     let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    let mounted = mount(Some(device), DATA, Some("ext4"), flags, Some("errors=remount-ro"));
-    match mounted {
+    match mount_at(device, DATA, flags, "errors=remount-ro", idle) {
         Ok(()) => {
             say!(
                 "data: mounted {} ({} MiB)",
@@ -176,7 +194,7 @@ fn mount_partition(reaper: &Reaper, device: &Path, idle: &mut dyn FnMut()) -> Da
             );
             Data::Disk
         }
-        Err(why) => salvage(device, &format!("it cannot be mounted ({why})")),
+        Err(why) => salvage(device, &format!("it cannot be mounted ({why})"), idle),
     }
 }
 
@@ -206,13 +224,48 @@ fn check(reaper: &Reaper, device: &Path, idle: &mut dyn FnMut()) -> Result<(), S
     }
 }
 
+/// A mount that nobody has waited for to its end is undone.
+struct Mounted {
+    at: &'static str,
+    wanted: bool,
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if !self.wanted {
+            let _ = umount2(self.at, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+fn mount_at(
+    device: &Path,
+    at: &'static str,
+    flags: MsFlags,
+    options: &'static str,
+    idle: &mut dyn FnMut(),
+) -> Result<(), String> {
+    let path = device.to_owned();
+    let mounted = aside::wait("data: mounting", WORK_PATIENCE, idle, move || {
+        mount(Some(&path), at, Some("ext4"), flags, Some(options)).map(|()| Mounted { at, wanted: false })
+    });
+    match mounted {
+        Some(Ok(mut mounted)) => {
+            mounted.wanted = true;
+            Ok(())
+        }
+        Some(Err(why)) => Err(why.to_string()),
+        None => Err("the disk does not answer".into()),
+    }
+}
+
 /// Takes what can still be read.
-fn salvage(device: &Path, why: &str) -> Data {
+fn salvage(device: &Path, why: &str, idle: &mut dyn FnMut()) -> Data {
     let remedy =
         "save what you need from it on another computer, then hold the button for a factory reset, or replace the disk";
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     let _ = folder(READ_ONLY, 0o700);
-    match mount(Some(device), READ_ONLY, Some("ext4"), flags, Some("noload")) {
+    match mount_at(device, READ_ONLY, flags, "noload", idle) {
         Ok(()) => Data::ReadOnly { why: format!("{why}; {remedy}") },
         Err(_) => Data::Memory { why: format!("{why}; {remedy}") },
     }
@@ -230,34 +283,49 @@ fn make(reaper: &Reaper, device: &Path, idle: &mut dyn FnMut()) -> Result<(), St
     if done.exit.is_success() { Ok(()) } else { Err(format!("mke2fs {}", done.exit)) }
 }
 
-/// A factory reset of a partition that cannot be emptied file by file: a new file system. Blocks that could be read are in the
-/// stand-in at [`DATA`] and are written back.
+/// A factory reset of a partition that cannot be emptied file by file: a new file system. Blocks that can be read, in the stand-in at
+/// [`DATA`] or on the partition itself, are written back.
 pub fn make_anew(reaper: &Reaper, device: &Path, idle: &mut dyn FnMut()) -> Result<usize, String> {
-    let spool = Path::new(DATA).join("pool/spool");
-    let blocks: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(&spool)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "block"))
-        .filter_map(|path| Some((path.clone(), fs::read(path).ok()?)))
-        .collect();
-    let _ = nix::mount::umount2(READ_ONLY, nix::mount::MntFlags::MNT_DETACH);
+    let late = || "the disk does not answer".to_owned();
+    let gather = || unsettled(&[Path::new(READ_ONLY), Path::new(DATA)]);
+    let blocks = aside::wait("data: found blocks", WORK_PATIENCE, idle, gather).ok_or_else(late)?;
+    let _ = umount2(READ_ONLY, MntFlags::MNT_DETACH);
     make(reaper, device, idle)?;
-    let place = Path::new(READ_ONLY);
-    mount(Some(device), place, Some("ext4"), MsFlags::MS_NOATIME, None::<&str>).map_err(|why| why.to_string())?;
-    let kept = write_back(place, &blocks).map_err(|why| why.to_string());
-    crate::mounts::put_away(READ_ONLY);
-    kept
+    mount_at(device, READ_ONLY, MsFlags::MS_NOATIME, "", idle)?;
+    let work = move || {
+        let kept = write_back(Path::new(READ_ONLY), &blocks).map_err(|why| why.to_string());
+        crate::mounts::put_away(READ_ONLY);
+        kept
+    };
+    aside::wait("data: writing blocks back", WORK_PATIENCE, idle, work).unwrap_or_else(|| Err(late()))
 }
 
-fn write_back(root: &Path, blocks: &[(PathBuf, Vec<u8>)]) -> io::Result<usize> {
+/// Found blocks whose fate is open, by name; what a later place has counts.
+fn unsettled(places: &[&Path]) -> BTreeMap<OsString, Vec<u8>> {
+    let mut blocks = BTreeMap::new();
+    for path in places.iter().flat_map(|place| blocks_in(&place.join(SPOOL))) {
+        match fs::read(&path) {
+            Ok(bytes) => drop(blocks.insert(path.file_name().unwrap_or_default().to_owned(), bytes)),
+            Err(why) => say!("data: the block {} cannot be read: {why}", path.display()),
+        }
+    }
+    blocks
+}
+
+fn blocks_in(spool: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(spool).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "block"))
+        .filter(|path| path.symlink_metadata().is_ok_and(|about| about.is_file()))
+}
+
+fn write_back(root: &Path, blocks: &BTreeMap<OsString, Vec<u8>>) -> io::Result<usize> {
     folders(root)?;
-    let spool = root.join("pool/spool");
+    let spool = root.join(SPOOL);
     folder_of(&spool, 0o700, users::POOL.uid, users::POOL.gid)?;
-    for (path, bytes) in blocks {
-        let to = spool.join(path.file_name().unwrap_or_default());
-        crate::durable::write(&to, bytes, 0o600)?;
-        std::os::unix::fs::chown(&to, Some(users::POOL.uid), Some(users::POOL.gid))?;
+    for (name, bytes) in blocks {
+        durable::write_for(Some(users::POOL), &spool.join(name), bytes, 0o600)?;
     }
     Ok(blocks.len())
 }
@@ -278,33 +346,51 @@ pub fn folders(data: &Path) -> io::Result<()> {
     folder_of(data.join("ssh"), 0o700, 0, 0)
 }
 
-/// Copies all but statistics and logs.
-fn copy_settings(from: &Path, to: &Path) -> io::Result<()> {
-    let mut left = MAX_COPY;
-    for part in ["system", "pool", "ota", "ssh"] {
-        copy(&from.join(part), &to.join(part), &mut left)?;
+/// Copies all but statistics and logs; first of all what is worth most: found blocks, however much else there is.
+fn copy_settings(from: &Path, to: &Path) {
+    copy_folder(&from.join("pool"), &to.join("pool"));
+    copy_folder(&from.join(SPOOL), &to.join(SPOOL));
+    for block in blocks_in(&from.join(SPOOL)) {
+        copy_file(&block, &to.join(SPOOL).join(block.file_name().unwrap_or_default()));
     }
-    Ok(())
+    let mut left = MAX_COPY;
+    for part in ["system", "ota", "ssh", "pool"] {
+        copy(&from.join(part), &to.join(part), &mut left);
+    }
 }
 
-fn copy(from: &Path, to: &Path, left: &mut u64) -> io::Result<()> {
-    let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
-    let owner = fs::metadata(from)?;
-    folder_of(to, owner.mode() & 0o777, owner.uid(), owner.gid())?;
-    for entry in entries {
-        // A damaged file system has unreadable places; each costs only itself.
-        let Ok(entry) = entry else { continue };
+/// A damaged file system has unreadable places; each costs only itself.
+fn copy(from: &Path, to: &Path, left: &mut u64) {
+    let Ok(entries) = fs::read_dir(from) else { return };
+    copy_folder(from, to);
+    for entry in entries.filter_map(Result::ok) {
         let (name, Ok(about)) = (entry.file_name(), entry.metadata()) else { continue };
+        let to = to.join(&name);
         if about.is_dir() && name != "ledger" && name != "crash" && name != "archive" {
-            copy(&entry.path(), &to.join(name), left)?;
-        } else if about.is_file() && about.len() <= *left {
+            copy(&entry.path(), &to, left);
+        } else if about.is_file() && about.len() <= *left && !to.exists() {
             *left -= about.len();
-            if fs::copy(entry.path(), to.join(&name)).is_ok() {
-                std::os::unix::fs::chown(to.join(&name), Some(about.uid()), Some(about.gid()))?;
-            }
+            copy_file(&entry.path(), &to);
         }
     }
-    Ok(())
+}
+
+/// Makes a folder with the owner and bits of another; where those cannot be read or set, it is there all the same.
+fn copy_folder(from: &Path, to: &Path) {
+    if let Ok(about) = fs::metadata(from)
+        && let Err(why) = folder_of(to, about.mode() & 0o777, about.uid(), about.gid())
+    {
+        say!("data: {}: {why}", to.display());
+    }
+}
+
+fn copy_file(from: &Path, to: &Path) {
+    let copied = fs::copy(from, to)
+        .and_then(|_| fs::metadata(from))
+        .and_then(|about| lchown(to, Some(about.uid()), Some(about.gid())));
+    if let Err(why) = copied {
+        say!("data: {} is not taken over: {why}", from.display());
+    }
 }
 
 /// Grows the mounted file system to its partition; quick for a card, some seconds for a terabyte.
@@ -436,10 +522,7 @@ mod tests {
             fs::write(path, file).unwrap();
         }
         fs::create_dir(&to).unwrap();
-        let mut left = 1000;
-        for part in ["pool", "system"] {
-            copy(&from.join(part), &to.join(part), &mut left).unwrap();
-        }
+        copy_settings(&from, &to);
         for (file, there) in [
             ("pool/config.toml", true),
             ("pool/spool/1.block", true),
@@ -449,7 +532,41 @@ mod tests {
         ] {
             assert_eq!(to.join(file).exists(), there, "{file}");
         }
-        assert!(left < 1000);
+    }
+
+    #[test]
+    fn found_blocks_are_taken_over_however_much_else_there_is() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("from"), root.path().join("to"));
+        for file in ["pool/a", "pool/spool/0.tmp", "system/a"] {
+            fs::create_dir_all(from.join(file).parent().unwrap()).unwrap();
+            fs::File::create(from.join(file)).unwrap().set_len(MAX_COPY - 10).unwrap();
+        }
+        fs::write(from.join("pool/spool/9.block"), "a block as long as this").unwrap();
+        copy_settings(&from, &to);
+        assert_eq!(fs::read(to.join("pool/spool/9.block")).unwrap(), b"a block as long as this");
+        assert!(!to.join("pool/a").exists(), "there was no room for this");
+    }
+
+    #[test]
+    fn blocks_are_gathered_from_the_partition_and_from_what_stands_in_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (partition, memory) = (root.path().join("partition"), root.path().join("memory"));
+        for (place, name, text) in [
+            (&partition, "1.block", "only here"),
+            (&partition, "2.block", "older"),
+            (&memory, "2.block", "newer"),
+            (&memory, "3.block", "only there"),
+            (&memory, "4.block.new", "half"),
+        ] {
+            fs::create_dir_all(place.join(SPOOL)).unwrap();
+            fs::write(place.join(SPOOL).join(name), text).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/passwd", memory.join(SPOOL).join("5.block")).unwrap();
+        let found = unsettled(&[&partition, &memory]);
+        let found: Vec<_> =
+            found.iter().map(|(name, bytes)| (name.to_str().unwrap(), str::from_utf8(bytes).unwrap())).collect();
+        assert_eq!(found, [("1.block", "only here"), ("2.block", "newer"), ("3.block", "only there")]);
     }
 
     #[test]

@@ -8,13 +8,15 @@ use std::time::Duration;
 use warppool_ota::layout::DISK_ID;
 use warppool_ota::{Disk as _, FileDisk, Layout, Slot, mbr};
 
-use crate::sys;
+use crate::{aside, sys};
 
 /// How long the disk the firmware booted from may take to appear.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long any disk may, where no firmware says that there is one.
 const PATIENCE_WITHOUT_FIRMWARE: Duration = Duration::from_secs(3);
 const TURN: Duration = Duration::from_millis(100);
+/// How long one disk may take to answer at all.
+const LOOK: Duration = Duration::from_secs(30);
 /// Of the MBR, where the disk id lies.
 const DISK_ID_AT: usize = 440;
 
@@ -76,13 +78,13 @@ impl Default for Places {
 /// Waits for the disk. Of several on the right bus, one that `is_running` says yes to wins, else the first by name.
 pub fn wait(
     boot_mode: Option<u32>,
-    is_running: impl Fn(&BootDisk) -> bool,
-    mut idle: impl FnMut(),
+    is_running: impl Fn(&BootDisk, &mut dyn FnMut()) -> bool,
+    idle: &mut dyn FnMut(),
 ) -> Result<(BootDisk, Vec<BootDisk>), DiskError> {
     let until = sys::uptime() + if boot_mode.is_some() { PATIENCE } else { PATIENCE_WITHOUT_FIRMWARE };
     loop {
         idle();
-        let found = find(&Places::default(), boot_mode, &is_running);
+        let found = find(&Places::default(), boot_mode, &is_running, idle);
         match found {
             Err(DiskError::Missing) if sys::uptime() < until => std::thread::sleep(TURN),
             other => return other,
@@ -94,7 +96,8 @@ pub fn wait(
 pub fn find(
     places: &Places,
     boot_mode: Option<u32>,
-    is_running: impl Fn(&BootDisk) -> bool,
+    is_running: impl Fn(&BootDisk, &mut dyn FnMut()) -> bool,
+    idle: &mut dyn FnMut(),
 ) -> Result<(BootDisk, Vec<BootDisk>), DiskError> {
     let mut names: Vec<(usize, String)> = fs::read_dir(&places.sys_block)
         .into_iter()
@@ -106,7 +109,9 @@ pub fn find(
     let mut ours = Vec::new();
     let mut unusable = None;
     for (_, name) in names {
-        match look(places, &name) {
+        let (places, its_name) = (places.clone(), name.clone());
+        let looked = aside::wait(&format!("disk: {name}"), LOOK, idle, move || look(&places, &its_name));
+        match looked.unwrap_or(Ok(None)) {
             Ok(Some(disk)) => ours.push(disk),
             Ok(None) => {}
             Err(why) => unusable = unusable.or(Some(DiskError::Unusable { device: name, why })),
@@ -115,7 +120,7 @@ pub fn find(
     if ours.is_empty() {
         return Err(unusable.unwrap_or(DiskError::Missing));
     }
-    let at = if ours.len() > 1 { ours.iter().position(is_running).unwrap_or(0) } else { 0 };
+    let at = if ours.len() > 1 { ours.iter().position(|disk| is_running(disk, idle)).unwrap_or(0) } else { 0 };
     Ok((ours.remove(at), ours))
 }
 
@@ -182,7 +187,7 @@ mod tests {
         }
 
         fn find(&self, boot_mode: Option<u32>, running: &str) -> Result<(String, usize), DiskError> {
-            let (disk, others) = find(&self.places, boot_mode, |disk| disk.name() == running)?;
+            let (disk, others) = find(&self.places, boot_mode, |disk, _| disk.name() == running, &mut || ())?;
             Ok((disk.name(), others.len()))
         }
     }

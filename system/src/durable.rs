@@ -2,11 +2,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, fchown};
 use std::path::Path;
+
+use crate::users::User;
 
 /// Puts a file in place, whole or not at all, with these permission bits.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_for(None, path, bytes, mode)
+}
+
+/// The same for somebody else, to whom it belongs before it is in place: the folder may be theirs, and what lies in the file's place a
+/// link by the time one looks again.
+pub fn write_for(owner: Option<User>, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -14,6 +22,9 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let _ = fs::remove_file(beside);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
     file.write_all(bytes)?;
+    if let Some(owner) = owner {
+        fchown(&file, Some(owner.uid), Some(owner.gid))?;
+    }
     file.sync_all()?;
     fs::rename(beside, path)?;
     sync_folder(folder)
@@ -66,6 +77,24 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         remove(&path).unwrap();
         remove(&path).unwrap();
+    }
+
+    #[test]
+    fn only_the_file_itself_changes_hands_never_what_a_link_in_its_place_leads_to() {
+        use std::os::unix::fs::MetadataExt as _;
+        if !nix::unistd::geteuid().is_root() {
+            println!("NOT RUN: only root can give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("settings"), folder.path().join("shadow"));
+        fs::write(&other, "root's").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join("settings.new")).unwrap();
+        write_for(Some(crate::users::POOL), &path, b"pool's", 0o600).unwrap();
+        assert_eq!(fs::metadata(&other).unwrap().uid(), 0);
+        assert_eq!(fs::symlink_metadata(&path).unwrap().uid(), crate::users::POOL.uid);
+        assert_eq!(fs::read(&other).unwrap(), b"root's");
     }
 
     #[test]

@@ -13,12 +13,14 @@ use warppool_jail::Cell;
 use crate::child::{Launch, run};
 use crate::console::{log, say};
 use crate::reaper::Reaper;
-use crate::{durable, mounts, pool, reset, roles, settings, users};
+use crate::{aside, data, durable, mounts, pool, reset, roles, settings, users};
 
 const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// Zeros over the whole partition, on a slow card.
 const FINISH_PATIENCE: Duration = Duration::from_mins(3);
 const CHECK_PATIENCE: Duration = Duration::from_secs(20);
+/// Three small files, durably.
+const STORE_PATIENCE: Duration = Duration::from_mins(1);
 const MAX_CONFIG: usize = 256 * 1024;
 
 /// What a hand-over came to.
@@ -28,6 +30,19 @@ pub struct Taken {
     pub faults: Vec<String>,
     /// What is left to do to the partition.
     pub finish: Option<Finish>,
+    /// The data partition was made anew; it, and what else was handed over, is taken up after a restart.
+    pub restart: bool,
+}
+
+/// What became of a reset that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reset {
+    Not,
+    Done,
+    /// It is not finished: what is stored now would go with the rest at the next start, and be erased from the partition too.
+    Failed(String),
+    /// The damaged partition was made anew, and what lies at [`mounts::DATA`] is still its stand-in in memory.
+    Anew,
 }
 
 /// The partition, and what is needed to work on it.
@@ -39,6 +54,8 @@ pub struct Desk {
     pub version: String,
     /// Where the data lies.
     pub data: PathBuf,
+    /// The data partition's device, where that is damaged and something else lies there.
+    pub damaged: Option<PathBuf>,
 }
 
 impl Desk {
@@ -59,52 +76,84 @@ impl Desk {
                 Taken::default()
             }
             Outcome::Faulty { faults, factory_reset } => {
-                let was_reset = factory_reset && self.reset(settings, idle);
+                let reset = if factory_reset { self.reset(settings, idle) } else { Reset::Not };
+                if reset == Reset::Anew {
+                    return Taken { restart: true, ..Taken::default() };
+                }
                 let mut taken = self.faulty(settings, faults);
-                if was_reset {
-                    taken.faults.insert(0, "the device was reset".into());
+                match reset {
+                    Reset::Done => taken.faults.insert(0, "the device was reset".into()),
+                    Reset::Failed(why) => taken.faults.insert(0, why),
+                    Reset::Not | Reset::Anew => {}
                 }
                 taken
             }
             Outcome::Asked { settings: handed, factory_reset } => {
-                let was_reset = factory_reset && self.reset(settings, idle);
-                match handed {
-                    Some(handed) => self.apply(settings, *handed, idle),
-                    None if was_reset => self.finish_with(settings, Some(Standing::Reset), false),
-                    None => Taken::default(),
+                let reset = if factory_reset { self.reset(settings, idle) } else { Reset::Not };
+                match (reset, handed) {
+                    (Reset::Not | Reset::Done, Some(handed)) => self.apply(settings, *handed, idle),
+                    (Reset::Not, None) => Taken::default(),
+                    (Reset::Failed(why), _) => Taken { faults: vec![why], ..Taken::default() },
+                    (Reset::Done, None) => self.finish_with(settings, Some(Standing::Reset), false),
+                    // Nothing that is stored now would outlive the restart.
+                    (Reset::Anew, Some(_)) => Taken { restart: true, ..Taken::default() },
+                    (Reset::Anew, None) => {
+                        let taken = self.finish_with(settings, Some(Standing::Reset), false);
+                        if let Some(Err(why)) = taken.finish.as_ref().map(|order| self.finish(order, idle)) {
+                            say!("handover: the report cannot be written: {why}");
+                        }
+                        Taken { restart: true, ..Taken::default() }
+                    }
                 }
             }
         }
     }
 
     /// A reset by file. Its request is taken away first: a card that cannot be written must not reset the device at every start.
-    fn reset(&self, settings: &mut SystemSettings, idle: &mut dyn FnMut()) -> bool {
+    fn reset(&self, settings: &mut SystemSettings, idle: &mut dyn FnMut()) -> Reset {
         let order = Finish { erase_reset: true, ..Finish::default() };
         match self.finish(&order, idle) {
             Ok(done) if done.reset_erased => {}
             Ok(_) => {
                 say!("handover: no reset, because its request cannot be removed from the partition");
-                return false;
+                return Reset::Not;
             }
             Err(why) => {
                 say!("handover: no reset, because its request cannot be removed from the partition: {why}");
-                return false;
+                return Reset::Not;
             }
         }
-        match reset::request(&self.data).and_then(|()| reset::carry_out(&self.data)) {
+        let (reset, done) = match &self.damaged {
+            Some(device) => {
+                say!("reset: the data partition is made anew");
+                (Reset::Anew, data::make_anew(&self.reaper, device, idle))
+            }
+            None => (Reset::Done, self.empty(idle)),
+        };
+        match done {
             Ok(kept) => {
                 say!("reset: done by hand-over; unsettled blocks kept: {kept}");
-                if let Err(why) = crate::data::folders(&self.data) {
-                    say!("reset: {why}");
-                }
                 *settings = SystemSettings::default();
-                true
+                reset
             }
             Err(why) => {
                 say!("reset: failed: {why}");
-                false
+                Reset::Failed(format!("the factory reset is not finished: {why}"))
             }
         }
+    }
+
+    fn empty(&self, idle: &mut dyn FnMut()) -> Result<usize, String> {
+        let data = self.data.clone();
+        let work = move || {
+            reset::request(&data).map_err(|why| why.to_string())?;
+            let kept = reset::carry_out(&data).map_err(|why| why.to_string())?;
+            if let Err(why) = data::folders(&data) {
+                say!("reset: {why}");
+            }
+            Ok(kept)
+        };
+        aside::wait("reset", reset::PATIENCE, idle, work).unwrap_or_else(|| Err("the disk does not answer".into()))
     }
 
     fn apply(&self, settings: &mut SystemSettings, handed: HandOver, idle: &mut dyn FnMut()) -> Taken {
@@ -120,12 +169,17 @@ impl Desk {
             }
         };
         let after = apply::to_system(settings, &handed);
-        // The pool's files first: the system's settings hold the mark that all was taken over.
-        let stored = self.store_pool_files(files.as_ref()).and_then(|()| settings::store(&self.data, &after));
-        if let Err(why) = stored {
+        let (desk, kept) = (self.clone(), after.clone());
+        let store = move || {
+            // The pool's files first: the system's settings hold the mark that all was taken over.
+            desk.store_pool_files(files.as_ref())?;
+            settings::store(&desk.data, &kept)
+        };
+        let stored = aside::wait("handover", STORE_PATIENCE, idle, store);
+        if let Err(why) = stored.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into())) {
             let fault = format!("the hand-over cannot be stored: {why}; it is tried again at the next start");
             say!("handover: {fault}");
-            return Taken { faults: vec![fault], finish: None };
+            return Taken { faults: vec![fault], ..Taken::default() };
         }
         *settings = after;
         say!("handover: taken over");
@@ -147,7 +201,8 @@ impl Desk {
             addresses: Vec::new(),
             standing,
         });
-        Taken { faults: Vec::new(), finish: Some(Finish { report, erase_settings, ..Finish::default() }) }
+        let finish = Some(Finish { report, erase_settings, ..Finish::default() });
+        Taken { finish, ..Taken::default() }
     }
 
     /// The pool's files with what was handed over, if anything of it is the pool's; composed and checked in children.

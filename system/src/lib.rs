@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod appliance;
+mod aside;
 mod boot;
 mod child;
 mod clock;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -11,6 +11,8 @@ use crate::console::say;
 
 /// Where runtime state lies.
 pub const RUN: &str = "/run/warppool";
+/// Where the pool keeps what passes with the boot.
+pub const POOL_RUN: &str = "/run/warppool/pool";
 /// Where the data partition, or what stands in for it, lies.
 pub const DATA: &str = "/data";
 
@@ -23,7 +25,7 @@ struct Mount {
 }
 
 /// In this order: /dev before what lies in it.
-fn table() -> [Mount; 8] {
+fn table() -> [Mount; 9] {
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
     [
         Mount { source: "proc", target: "/proc", kind: "proc", flags: quiet, options: "" },
@@ -43,6 +45,14 @@ fn table() -> [Mount; 8] {
             options: "mode=0620,ptmxmode=0666",
         },
         Mount { source: "run", target: "/run", kind: "tmpfs", flags: quiet, options: "mode=0755,size=16m" },
+        // The pool's own: full, it must not cost us our own state.
+        Mount {
+            source: "pool",
+            target: POOL_RUN,
+            kind: "tmpfs",
+            flags: quiet,
+            options: "mode=0700,size=8m,nr_inodes=1k",
+        },
         Mount { source: "tmp", target: "/tmp", kind: "tmpfs", flags: quiet, options: "mode=1777,size=32m" },
         Mount { source: "shm", target: "/dev/shm", kind: "tmpfs", flags: quiet, options: "mode=1777,size=8m" },
         Mount { source: "pstore", target: "/sys/fs/pstore", kind: "pstore", flags: quiet, options: "" },
@@ -62,6 +72,10 @@ pub fn basics() -> Vec<String> {
             Err(_) if kind == "pstore" => {}
             Err(why) => missing.push(format!("{target} cannot be mounted: {why}")),
         }
+    }
+    // The kernel makes devices, but not the names by which programs find what they have open.
+    for (name, to) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+        let _ = symlink(format!("/proc/self/{to}"), format!("/dev/{name}"));
     }
     if let Err(why) = folder(RUN, 0o755) {
         missing.push(format!("{RUN} cannot be made: {why}"));
@@ -114,6 +128,18 @@ pub fn device_at(mounts: &str, target: &str) -> Option<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_file_system_is_mounted_after_the_one_it_lies_in_and_all_in_memory_are_bounded() {
+        let table = table();
+        for (at, mount) in table.iter().enumerate() {
+            let within = |other: &Mount| Path::new(mount.target).starts_with(other.target);
+            assert!(!table[at + 1..].iter().any(within), "{}", mount.target);
+            assert!(mount.kind != "tmpfs" || mount.options.contains("size="), "{}", mount.target);
+        }
+        let of_the_pool = table.iter().find(|mount| mount.target == POOL_RUN).expect("the pool has its own");
+        assert!(Path::new(of_the_pool.target).starts_with(RUN));
+    }
 
     #[test]
     fn the_last_mount_at_a_place_counts() {

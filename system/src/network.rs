@@ -160,7 +160,7 @@ impl Worker {
         }
         let text = resolv_conf(&self.network, &leases);
         if text != self.resolv_conf {
-            match fs::write(RESOLV_CONF, &text) {
+            match put_beside(Path::new(RESOLV_CONF), &text) {
                 Ok(()) => self.resolv_conf = text,
                 Err(why) => say!("network: {RESOLV_CONF} cannot be written: {why}"),
             }
@@ -194,6 +194,12 @@ fn names(class: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
+/// Puts a file in place whole or not at all: who looks up a name meanwhile must not find it empty.
+fn put_beside(path: &Path, text: &str) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(fs::remove_file(&beside)))
+}
+
 /// A file only the user `net` can read.
 fn private_file(path: &Path, content: &str) -> io::Result<()> {
     use std::io::Write as _;
@@ -219,4 +225,26 @@ pub fn launch(helper: &Helper) -> io::Result<Launch> {
         .umask(0o022)
         .environment("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     Ok(Launch::new(&helper.name, program, arguments).cell(cell))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolvers_are_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        put_beside(&path, "nameserver 192.0.2.1\n").unwrap();
+        let before = fs::File::open(&path).unwrap();
+        put_beside(&path, "nameserver 192.0.2.2\n").unwrap();
+        assert_eq!(
+            io::read_to_string(before).unwrap(),
+            "nameserver 192.0.2.1\n",
+            "who reads meanwhile reads all of it"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "nameserver 192.0.2.2\n");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(put_beside(&folder.path().join("not-there/resolv.conf"), "").is_err());
+    }
 }

@@ -7,11 +7,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::console::say;
-use crate::mounts;
-use crate::sys;
+use crate::{aside, mounts, sys};
 
 /// How long programs get to end after SIGTERM to all.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long the disk may take to have everything written; then the machine goes down without.
+const WRITE_OUT: Duration = Duration::from_mins(2);
 
 /// How the machine goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +26,11 @@ pub enum Down {
 /// Ends all programs that are left, puts the data away and goes down. `idle` is called while something is waited for.
 pub fn go_down(down: Down, mut idle: impl FnMut()) -> ! {
     end_everything(&mut idle);
-    mounts::put_away(mounts::DATA);
-    idle();
-    nix::unistd::sync();
+    let written_out = || {
+        mounts::put_away(mounts::DATA);
+        nix::unistd::sync();
+    };
+    aside::wait("shutdown: writing out", WRITE_OUT, &mut idle, written_out);
     say!(
         "shutdown: {}",
         match down {

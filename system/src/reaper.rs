@@ -14,6 +14,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::sys;
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -76,6 +78,7 @@ impl Reaper {
     /// The table is held from before the start until after the child is in it, so that its end cannot be seen before; and the
     /// standard library, which waits for a child whose program cannot be started, finds it still there.
     pub fn spawn(&self, command: &mut Command, told: impl FnOnce(Pid, Exit) + Send + 'static) -> io::Result<Child> {
+        sys::release_signals(command);
         let mut table = self.table();
         let child = command.spawn()?;
         table.insert(child.id() as i32, Box::new(told));

@@ -1,6 +1,7 @@
 //! What the pool and the command line ask of PID 1, and what it does about it. The short list stands in `warppool_protocol`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use warppool_ota::Slot;
 use warppool_protocol::{Confirmation, Mode, RefusedFor, Reply, Request, SlotName, Status};
@@ -12,10 +13,12 @@ use crate::data::{self, Data};
 use crate::mounts::DATA;
 use crate::power::Down;
 use crate::server::{Asker, Question};
-use crate::{clock, pool, reset, settings, sys, users};
+use crate::{aside, clock, pool, reset, settings, sys, users};
 
 /// Lines of the log that fit into an answer.
 const MAX_LINES: u32 = 150;
+/// How long a disk may take to keep the mark of a reset.
+const MARK: Duration = Duration::from_mins(1);
 
 pub fn slot_name(slot: Slot) -> SlotName {
     match slot {
@@ -51,7 +54,11 @@ impl Appliance {
             Request::Rollback => self.rollback(asker),
             Request::Verify { slot } => self.verify_slots(slot.map(slot_of), &asker),
             Request::ConfigureUpdates { automatic, channel, every_hours } => {
+                let before = self.settings.updates.channel();
                 self.settings.updates.set(automatic, channel, every_hours);
+                if self.settings.updates.channel() != before {
+                    self.updates.forget_offer();
+                }
                 self.store_settings("how updates are installed");
                 asker.answer(Ok(Reply::Accepted));
             }
@@ -105,10 +112,13 @@ impl Appliance {
     pub fn factory_reset(&mut self) {
         match &self.data {
             Data::Disk => {
-                if let Err(why) = reset::request(Path::new(DATA)) {
-                    return say!("reset: cannot be begun: {why}");
+                let watchdog = &mut self.watchdog;
+                let request = || reset::request(Path::new(DATA));
+                match aside::wait("reset", MARK, &mut || watchdog.ping_if_due(), request) {
+                    Some(Ok(())) => self.go(Down::Restart, "factory reset"),
+                    Some(Err(why)) => say!("reset: cannot be begun: {why}"),
+                    None => say!("reset: cannot be begun; replace the disk"),
                 }
-                self.go(Down::Restart, "factory reset");
             }
             Data::ReadOnly { .. } | Data::Memory { .. } => {
                 let Some(disk) = self.facts.disk.clone() else {

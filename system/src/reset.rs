@@ -1,13 +1,19 @@
 //! Factory reset: everything goes but found blocks that are not settled. Begun by a durable mark and carried out at the next
-//! boot, before anything reads the data, so that a power cut at any moment only has it done again.
+//! boot, before anything reads the data, so that a power cut at any moment only has it done again. What can be removed is; what
+//! cannot, on a damaged disk, is tried at three boots and then told.
 
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::durable;
 
+/// Holds a digit for each boot that has tried.
 const MARK: &str = ".factory-reset";
+const MOST_TRIES: usize = 3;
+/// How long one may take: a node's files are some hundred gigabytes.
+pub const PATIENCE: Duration = Duration::from_mins(30);
 /// Where the pool keeps found blocks whose fate is open; its archive of settled ones lies in a folder below.
 const SPOOL: [&str; 2] = ["pool", "spool"];
 const BLOCK: &str = "block";
@@ -21,31 +27,92 @@ pub fn is_requested(data: &Path) -> bool {
     data.join(MARK).exists()
 }
 
-/// Removes everything but unsettled blocks, then the mark. The answer is how many blocks stay.
-pub fn carry_out(data: &Path) -> io::Result<usize> {
-    let kept = empty(data, &SPOOL)?;
-    durable::sync_folder(data)?;
-    durable::remove(&data.join(MARK))?;
-    Ok(kept)
+#[derive(Debug, thiserror::Error)]
+pub enum ResetError {
+    /// Nothing was removed: a disk that does not even take the mark would be emptied at every start.
+    #[error("the disk cannot be written: {0}; replace the disk")]
+    Mark(#[source] io::Error),
+    #[error("{left} files or folders cannot be removed ({first}); it goes on at the next start")]
+    Unfinished { left: usize, first: String },
+    #[error(
+        "{MOST_TRIES} starts could not remove everything, and it is not tried again: what is left of the old settings may still be \
+         on the disk; flash the image anew, or replace the disk"
+    )]
+    GivenUp,
 }
 
-/// Empties a folder on the way to the spool, which begins with `way`.
-fn empty(folder: &Path, way: &[&str]) -> io::Result<usize> {
-    let mut kept = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let kind = entry.file_type()?;
-        match way {
-            [next, rest @ ..] if kind.is_dir() && name == *next => kept += empty(&path, rest)?,
-            [] if kind.is_file() && path.extension().is_some_and(|it| it == BLOCK) => kept += 1,
-            // The mark of an unfinished reset is the last to go. The file system's own folder is not ours.
-            _ if name == MARK || name == "lost+found" => {}
-            _ if kind.is_dir() => fs::remove_dir_all(&path)?,
-            _ => fs::remove_file(&path)?,
+/// Removes everything but unsettled blocks, then the mark. The answer is how many blocks stay.
+pub fn carry_out(data: &Path) -> Result<usize, ResetError> {
+    let mark = data.join(MARK);
+    let tries = fs::metadata(&mark).map_or(0, |mark| mark.len()) as usize;
+    if tries >= MOST_TRIES {
+        durable::remove(&mark).map_err(ResetError::Mark)?;
+        return Err(ResetError::GivenUp);
+    }
+    durable::write(&mark, "1".repeat(tries + 1).as_bytes(), 0o600).map_err(ResetError::Mark)?;
+    let mut emptied = Emptied::default();
+    emptied.empty(data, &SPOOL);
+    let synced = durable::sync_folder(data);
+    if let Some(first) = emptied.first {
+        return Err(ResetError::Unfinished { left: emptied.left, first });
+    }
+    synced.and_then(|()| durable::remove(&mark)).map_err(ResetError::Mark)?;
+    Ok(emptied.kept)
+}
+
+/// What has become of the files. One that cannot be removed keeps no other.
+#[derive(Debug, Default)]
+struct Emptied {
+    kept: usize,
+    left: usize,
+    first: Option<String>,
+}
+
+impl Emptied {
+    /// Empties a folder on the way to the spool, which begins with `way`.
+    fn empty(&mut self, folder: &Path, way: &[&str]) {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(why) => return self.failed(folder, &why),
+        };
+        for entry in entries {
+            let (path, name, kind) = match entry.and_then(|it| Ok((it.path(), it.file_name(), it.file_type()?))) {
+                Ok(known) => known,
+                Err(why) => {
+                    self.failed(folder, &why);
+                    continue;
+                }
+            };
+            match way {
+                [next, rest @ ..] if kind.is_dir() && name == *next => self.empty(&path, rest),
+                [] if kind.is_file() && path.extension().is_some_and(|it| it == BLOCK) => self.kept += 1,
+                // The mark of an unfinished reset is the last to go. The file system's own folder is not ours.
+                _ if name == MARK || name == "lost+found" => {}
+                _ if kind.is_dir() => self.remove_folder(&path),
+                _ => self.done(&path, fs::remove_file(&path)),
+            }
         }
     }
-    Ok(kept)
+
+    fn remove_folder(&mut self, path: &Path) {
+        // Whole where that goes, else all in it that goes.
+        if fs::remove_dir_all(path).is_err() {
+            self.empty(path, &["/"]);
+            self.done(path, fs::remove_dir(path));
+        }
+    }
+
+    fn done(&mut self, path: &Path, result: io::Result<()>) {
+        match result {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => self.failed(path, &why),
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, path: &Path, why: &io::Error) {
+        self.left += 1;
+        self.first.get_or_insert_with(|| format!("{}: {why}", path.display()));
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +182,29 @@ mod tests {
         assert_eq!(carry_out(data.path()).unwrap(), 1);
         assert_eq!(carry_out(data.path()).unwrap(), 1);
         assert_eq!(files(data.path()), [BLOCK_FILE]);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nothing_else_and_is_not_tried_for_ever() {
+        let data = filled();
+        let stuck = data.path().join("pool/ledger");
+        // A mount stands for what a damaged file system will not let go of.
+        let flags = nix::mount::MsFlags::empty();
+        if nix::mount::mount(Some("stuck"), &stuck, Some("tmpfs"), flags, None::<&str>).is_err() {
+            println!("NOT RUN: nothing can be mounted here");
+            return;
+        }
+        request(data.path()).unwrap();
+        for _ in 0..MOST_TRIES {
+            assert!(matches!(carry_out(data.path()), Err(ResetError::Unfinished { .. })));
+            assert_eq!(files(data.path()), [MARK, BLOCK_FILE]);
+            assert!(is_requested(data.path()));
+        }
+        fs::write(data.path().join("pool/config.toml"), "made since").unwrap();
+        assert!(matches!(carry_out(data.path()), Err(ResetError::GivenUp)));
+        assert!(!is_requested(data.path()));
+        assert!(data.path().join("pool/config.toml").exists(), "nothing is wiped any more");
+        nix::mount::umount(&stuck).unwrap();
     }
 
     #[test]

@@ -26,6 +26,8 @@ const WINDOW: Duration = Duration::from_mins(10);
 pub struct Resume {
     /// When there were panics, seconds on the uptime clock.
     pub panics: Vec<u64>,
+    /// The boot was through; what it does is not done again.
+    pub running: bool,
     pub watchdog: Option<RawFd>,
     pub sockets: Vec<(String, RawFd)>,
     pub children: Vec<Child>,
@@ -82,16 +84,23 @@ impl Resume {
         (!left.panics.is_empty()).then_some(left)
     }
 
-    /// Notes a panic; false when there are too many.
-    fn note_panic(&mut self, now: Duration) -> bool {
+    /// Notes a panic, and says why there is no going on after it, if there is none.
+    fn note_panic(&mut self, now: Duration) -> Result<(), String> {
+        // Half a boot cannot be taken up: nobody knows which half.
+        if !self.running {
+            return Err("the boot was not through".into());
+        }
         let now = now.as_secs();
         self.panics.retain(|at| now.saturating_sub(*at) < WINDOW.as_secs());
         self.panics.push(now);
-        self.panics.len() <= MOST
+        if self.panics.len() > MOST {
+            return Err(format!("{MOST} within {} minutes", WINDOW.as_secs() / 60));
+        }
+        Ok(())
     }
 }
 
-/// From here on a panic in any thread starts this program again in place.
+/// From here on a panic in any thread starts this program again in place, or, during the boot, restarts the machine.
 pub fn on_panic() {
     std::panic::set_hook(Box::new(|info| again(info, Path::new(FILE))));
 }
@@ -99,8 +108,8 @@ pub fn on_panic() {
 fn again(info: &PanicHookInfo<'_>, file: &Path) {
     say!("panic: {info}");
     let mut left = Resume::load_from(file).unwrap_or_default();
-    if !left.note_panic(sys::uptime()) {
-        say!("panic: {MOST} within {} minutes; giving up", WINDOW.as_secs() / 60);
+    if let Err(why) = left.note_panic(sys::uptime()) {
+        say!("panic: {why}; giving up");
         nix::unistd::sync();
         // From PID 1 this is the kernel's panic, which restarts the machine; a trial then falls back.
         std::process::abort();
@@ -139,10 +148,17 @@ mod tests {
 
     #[test]
     fn one_panic_after_the_other_is_given_up() {
-        let mut left = Resume::default();
+        let mut left = Resume { running: true, ..Resume::default() };
         let minute = |n| Duration::from_mins(n);
-        assert!((0..5).all(|n| left.note_panic(minute(n))));
-        assert!(!left.note_panic(minute(5)));
-        assert!(left.note_panic(minute(30)), "the old ones are forgotten");
+        assert!((0..5).all(|n| left.note_panic(minute(n)).is_ok()));
+        assert!(left.note_panic(minute(5)).is_err());
+        assert!(left.note_panic(minute(30)).is_ok(), "the old ones are forgotten");
+    }
+
+    #[test]
+    fn a_panic_during_the_boot_is_no_reason_to_go_on_as_if_it_were_through() {
+        let file = tempfile::tempdir().unwrap().path().join("resume");
+        let mut left = Resume::load_from(&file).unwrap_or_default();
+        assert!(left.note_panic(Duration::from_secs(3)).is_err());
     }
 }

@@ -36,7 +36,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// How a role is started: as its own user, without powers.
 pub fn launch(program: &Path, name: &str, user: User) -> Launch {
-    Launch::new(name, program, ["role", name]).cell(Cell::new(user.uid, user.gid).environment("TMPDIR", "/tmp"))
+    Launch::new(name, program, ["role", name]).cell(Cell::new(user.uid, user.gid))
 }
 
 /// Runs a role to its end, in the process that was started for it; `None` for a role that is not one of these.

@@ -14,7 +14,7 @@ use crate::child::{self, Launch, signal_group};
 use crate::console::{log, say};
 use crate::event::{Event, Events};
 use crate::reaper::{Exit, Reaper};
-use crate::supervise::{Life, Order, Policy};
+use crate::supervise::{Life, Manner, Order, Policy};
 use crate::{crash, resume, sys};
 
 /// Lines of a dead program that are shown on the console.
@@ -22,8 +22,8 @@ const SHOWN: usize = 5;
 /// And so often a program's.
 const SHOWN_OFTEN: u32 = 5;
 
-/// Makes what is to be started; whether in safe mode is told.
-type Recipe = Box<dyn Fn(bool) -> io::Result<Launch> + Send>;
+/// Makes what is to be started, in the manner that is told.
+type Recipe = Box<dyn Fn(Manner) -> io::Result<Launch> + Send>;
 /// Reads a program's reports until they end.
 pub type Reports = fn(PipeReader, &Events);
 
@@ -42,8 +42,8 @@ pub struct Death {
     pub service: String,
     pub how: String,
     pub tail: Vec<String>,
-    /// This death led to safe mode.
-    pub gave_up: bool,
+    /// This death led to safe mode, or further down in it.
+    pub gave_up: Option<Manner>,
 }
 
 pub struct Services {
@@ -58,7 +58,7 @@ impl fmt::Debug for Services {
     }
 }
 
-/// What BusyBox and shells say of a program, or an applet, that is not there.
+/// What `BusyBox` and shells say of a program, or an applet, that is not there.
 const NOT_FOUND: Exit = Exit::Code(127);
 
 impl Services {
@@ -72,7 +72,7 @@ impl Services {
         name: &str,
         policy: Policy,
         reports: Option<Reports>,
-        recipe: impl Fn(bool) -> io::Result<Launch> + Send + 'static,
+        recipe: impl Fn(Manner) -> io::Result<Launch> + Send + 'static,
     ) {
         let recipe: Recipe = Box::new(recipe);
         if let Some(service) = self.table.get_mut(name) {
@@ -125,9 +125,9 @@ impl Services {
 
     fn start(&mut self, name: &str, now: Duration) {
         let Some(service) = self.table.get_mut(name) else { return };
-        let safe = service.life.is_safe();
+        let manner = service.life.manner();
         let (events, told) = (self.events.clone(), name.to_owned());
-        let started = (service.recipe)(safe).and_then(|mut launch| {
+        let started = (service.recipe)(manner).and_then(|mut launch| {
             launch.reports = service.reports.is_some();
             let end = move |pid: Pid, exit| drop(events.send(Event::Ended { service: told, pid: pid.as_raw(), exit }));
             let started = child::start(&self.reaper, &launch, end)?;
@@ -136,7 +136,12 @@ impl Services {
         match started {
             Ok(started) => {
                 let pid = started.pid.as_raw();
-                say!("{name}: started pid {pid}{}", if safe { " in safe mode" } else { "" });
+                let how = match manner {
+                    Manner::Usual => "",
+                    Manner::Safe => " in safe mode",
+                    Manner::Plain => " in safe mode, with the plainest configuration",
+                };
+                say!("{name}: started pid {pid}{how}");
                 let reports: Option<RawFd> = started.reports.as_ref().map(AsRawFd::as_raw_fd);
                 service.child = Some(resume::Child { name: name.to_owned(), pid, log: started.log, reports });
                 service.life.started(started.pid, now);
@@ -161,13 +166,15 @@ impl Services {
         if let Some(child) = service.child.take() {
             signal_group(Pid::from_raw(child.pid), Signal::SIGKILL);
         }
-        let (wanted, was_safe) = (service.life.is_stopping(), service.life.is_safe());
+        let (wanted, before) = (service.life.is_stopping(), service.life.manner());
         service.life.ended(exit.is_success(), sys::uptime());
         if service.leaving {
             self.table.remove(name);
             return None;
         }
-        if wanted || exit.is_success() {
+        let manner = service.life.manner();
+        let gave_up = (manner != before).then_some(manner);
+        if (wanted || exit.is_success()) && gave_up.is_none() {
             say!("{name}: {exit}");
             return None;
         }
@@ -176,7 +183,7 @@ impl Services {
             say!("{name}: this image has no such program; going on without");
             return None;
         }
-        let (gave_up, restarts) = (service.life.is_safe() && !was_safe, service.life.restarts());
+        let restarts = service.life.restarts();
         let tail = log().last_of(name, crash::TAIL);
         say!("{name}: {exit}");
         // Who dies again and again for the same reason has said it by then.
@@ -206,7 +213,7 @@ impl Services {
     pub fn remove(&mut self, name: &str) {
         let Some(service) = self.table.get_mut(name) else { return };
         service.leaving = true;
-        match service.life.stop(sys::uptime(), Duration::from_secs(5)) {
+        match service.life.stop(sys::uptime(), service.life.grace()) {
             Some(pid) => signal_group(pid, Signal::SIGTERM),
             None if service.life.pid().is_none() => drop(self.table.remove(name)),
             None => {}

@@ -28,8 +28,7 @@ fn taken() -> SigSet {
     TAKEN.into_iter().collect()
 }
 
-/// Keeps the signals for the thread to come. Before any thread or child is made: they inherit it, and a child gets an empty
-/// mask from the standard library when its program starts.
+/// Keeps the signals for the thread to come. Before any thread is made, which inherits it; the reaper has children start without.
 pub fn hold() -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&taken()), None)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use warppool_handover::SshKey;
 
@@ -10,7 +11,8 @@ use crate::durable;
 use crate::supervise::{Policy, Restart};
 
 pub const NAME: &str = "ssh";
-pub const POLICY: Policy = Policy { restart: Restart::Always, heartbeat: None, safe_mode: None };
+pub const POLICY: Policy =
+    Policy { restart: Restart::Always, heartbeat: None, safe_mode: None, grace: Duration::from_secs(5) };
 const DROPBEAR: &str = "/usr/sbin/dropbear";
 
 pub fn is_possible(keys: &[SshKey]) -> bool {

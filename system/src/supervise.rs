@@ -12,7 +12,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// One that ran so long starts again without a growing pause.
 const STEADY: Duration = Duration::from_mins(1);
-/// Between being asked to end and being ended.
+/// Between being asked to end for silence and being ended, and between one SIGKILL and the next.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What is expected of a program.
@@ -21,8 +21,31 @@ pub struct Policy {
     pub restart: Restart,
     /// It must speak at least this often.
     pub heartbeat: Option<Duration>,
-    /// So many deaths within so long, without having been healthy, lead to safe mode.
+    /// So many deaths within so long, without having been healthy, lead to safe mode. One for silence counts however long ago it
+    /// was: who hangs at every start takes minutes for each.
     pub safe_mode: Option<(usize, Duration)>,
+    /// How long it may take to end by itself when it is asked to.
+    pub grace: Duration,
+}
+
+/// With how little a program is started. Each step asks for less than the one before, which kept dying.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    #[default]
+    Usual,
+    /// With what is known to have worked.
+    Safe,
+    /// With what asks for nothing.
+    Plain,
+}
+
+impl Manner {
+    fn next(self) -> Self {
+        match self {
+            Self::Usual => Self::Safe,
+            Self::Safe | Self::Plain => Self::Plain,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -41,7 +64,7 @@ const FIRST_WORDS: u32 = 4;
 enum State {
     Waiting { until: Duration },
     Running { pid: Pid, since: Duration, heard: Option<Duration> },
-    Stopping { pid: Pid, kill_at: Duration, again: bool },
+    Stopping { pid: Pid, kill_at: Duration, again: bool, silent: bool },
     Ended,
 }
 
@@ -59,9 +82,15 @@ pub struct Life {
     policy: Policy,
     state: State,
     pause: Duration,
-    deaths: VecDeque<Duration>,
-    safe: bool,
+    deaths: VecDeque<Death>,
+    manner: Manner,
     restarts: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Death {
+    at: Duration,
+    silent: bool,
 }
 
 impl Life {
@@ -72,14 +101,15 @@ impl Life {
             state: State::Waiting { until: Duration::ZERO },
             pause: FIRST_PAUSE,
             deaths: VecDeque::new(),
-            safe: false,
+            manner: Manner::Usual,
             restarts: 0,
         }
     }
 
     /// One that runs already.
     pub fn adopted(policy: Policy, pid: Pid, now: Duration, safe: bool) -> Self {
-        Self { state: State::Running { pid, since: now, heard: Some(now) }, safe, ..Self::new(policy) }
+        let manner = if safe { Manner::Safe } else { Manner::Usual };
+        Self { state: State::Running { pid, since: now, heard: Some(now) }, manner, ..Self::new(policy) }
     }
 
     /// What to do at this moment; to be asked about once a second, until it answers `None`.
@@ -92,12 +122,12 @@ impl Life {
                 if now < deadline {
                     return None;
                 }
-                self.state = State::Stopping { pid, kill_at: now + GRACE, again: true };
+                self.state = State::Stopping { pid, kill_at: now + GRACE, again: true, silent: true };
                 Some(Order::Silent(pid))
             }
-            State::Stopping { pid, kill_at, again } if now >= kill_at => {
+            State::Stopping { pid, kill_at, again, silent } if now >= kill_at => {
                 // Nothing withstands SIGKILL but the kernel; ask again now and then.
-                self.state = State::Stopping { pid, kill_at: now + GRACE, again };
+                self.state = State::Stopping { pid, kill_at: now + GRACE, again, silent };
                 Some(Order::Signal(pid, Signal::SIGKILL))
             }
             _ => None,
@@ -110,6 +140,7 @@ impl Life {
 
     /// It ended, or could not be started.
     pub fn ended(&mut self, success: bool, now: Duration) {
+        let silent = matches!(self.state, State::Stopping { silent: true, .. });
         let (ran, again) = match self.state {
             State::Running { since, .. } => (now.saturating_sub(since), self.wanted_again(success)),
             State::Stopping { again, .. } => (Duration::ZERO, again),
@@ -126,7 +157,7 @@ impl Life {
         }
         self.state = State::Waiting { until: now + self.pause };
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        self.count_death(now);
+        self.count_death(Death { at: now, silent });
     }
 
     fn wanted_again(&self, success: bool) -> bool {
@@ -137,17 +168,15 @@ impl Life {
         }
     }
 
-    fn count_death(&mut self, now: Duration) {
+    fn count_death(&mut self, death: Death) {
         let Some((count, within)) = self.policy.safe_mode else { return };
-        self.deaths.push_back(now);
-        while self.deaths.front().is_some_and(|&death| now.saturating_sub(death) > within) {
-            self.deaths.pop_front();
-        }
-        if self.deaths.len() >= count && !self.safe {
-            self.safe = true;
+        self.deaths.push_back(death);
+        self.deaths.retain(|it| it.silent || death.at.saturating_sub(it.at) <= within);
+        if self.deaths.len() >= count && self.manner != Manner::Plain {
+            self.manner = self.manner.next();
             self.deaths.clear();
             self.pause = FIRST_PAUSE;
-            self.state = State::Waiting { until: now + FIRST_PAUSE };
+            self.state = State::Waiting { until: death.at + FIRST_PAUSE };
         }
     }
 
@@ -171,17 +200,22 @@ impl Life {
 
     /// Has it end and start again.
     pub fn restart(&mut self, now: Duration) -> Option<Pid> {
-        self.end(now, GRACE, true)
+        self.end(now, self.policy.grace, true)
+    }
+
+    /// How long it may take to end by itself.
+    pub fn grace(&self) -> Duration {
+        self.policy.grace
     }
 
     fn end(&mut self, now: Duration, grace: Duration, again: bool) -> Option<Pid> {
         match self.state {
             State::Running { pid, .. } => {
-                self.state = State::Stopping { pid, kill_at: now + grace, again };
+                self.state = State::Stopping { pid, kill_at: now + grace, again, silent: false };
                 Some(pid)
             }
-            State::Stopping { pid, kill_at, .. } => {
-                self.state = State::Stopping { pid, kill_at, again };
+            State::Stopping { pid, kill_at, silent, .. } => {
+                self.state = State::Stopping { pid, kill_at, again, silent };
                 None
             }
             State::Waiting { .. } | State::Ended => {
@@ -193,12 +227,16 @@ impl Life {
 
     /// Takes it out of safe mode; it starts as usual from the next time on.
     pub fn leave_safe_mode(&mut self) {
-        self.safe = false;
+        self.manner = Manner::Usual;
         self.healthy();
     }
 
+    pub fn manner(&self) -> Manner {
+        self.manner
+    }
+
     pub fn is_safe(&self) -> bool {
-        self.safe
+        self.manner != Manner::Usual
     }
 
     pub fn pid(&self) -> Option<Pid> {
@@ -216,9 +254,9 @@ impl Life {
         }
     }
 
-    /// Its end was asked for.
+    /// Its end was asked for, and not because it had fallen silent.
     pub fn is_stopping(&self) -> bool {
-        matches!(self.state, State::Stopping { .. })
+        matches!(self.state, State::Stopping { silent: false, .. })
     }
 
     pub fn restarts(&self) -> u32 {
@@ -234,8 +272,10 @@ mod tests {
         restart: Restart::Always,
         heartbeat: Some(Duration::from_secs(30)),
         safe_mode: Some((5, Duration::from_mins(5))),
+        grace: Duration::from_secs(20),
     };
-    const PLAIN: Policy = Policy { restart: Restart::Always, heartbeat: None, safe_mode: None };
+    const PLAIN: Policy =
+        Policy { restart: Restart::Always, heartbeat: None, safe_mode: None, grace: Duration::from_secs(10) };
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -281,6 +321,38 @@ mod tests {
         assert_eq!(life.due(at(16)), Some(Order::Start), "safe mode does not wait out the pause");
         life.leave_safe_mode();
         assert!(!life.is_safe());
+    }
+
+    #[test]
+    fn what_keeps_dying_in_safe_mode_too_is_started_with_what_asks_for_nothing() {
+        let mut life = Life::new(POOL);
+        dying(&mut life, 16);
+        assert_eq!(life.manner(), Manner::Safe);
+        for second in 16..32 {
+            if life.due(at(second)) == Some(Order::Start) {
+                life.started(pid(7), at(second));
+                life.ended(false, at(second));
+            }
+        }
+        assert_eq!(life.manner(), Manner::Plain);
+        assert!(life.is_safe());
+        life.leave_safe_mode();
+        assert_eq!(life.manner(), Manner::Usual);
+    }
+
+    #[test]
+    fn one_that_hangs_at_every_start_comes_to_safe_mode_too() {
+        let mut life = Life::new(POOL);
+        let mut second = 0;
+        while !life.is_safe() {
+            assert!(second < 12 * 60, "five starts of two minutes and their pauses");
+            match life.due(at(second)) {
+                Some(Order::Start) => life.started(pid(7), at(second)),
+                Some(Order::Signal(..)) => life.ended(false, at(second)),
+                Some(Order::Silent(_)) | None => {}
+            }
+            second += 1;
+        }
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::libc;
+use nix::sys::signal::SigSet;
 
 /// Words of a `VideoCore` property buffer with one value: size, code, tag, value's size, value's code, value, end.
 pub type Property = [u32; 7];
@@ -145,6 +148,13 @@ pub fn slew_clock(by_micros: i64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has a child start with no signal held back. PID 1 holds those it waits for, and a child inherits what its parent holds.
+#[allow(unsafe_code)]
+pub fn release_signals(command: &mut Command) {
+    // SAFETY: between fork and exec it makes one system call, on memory of its own.
+    unsafe { command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?)) };
 }
 
 /// Takes over a descriptor that the program before us left open; `None` when it is not open.

@@ -1,19 +1,23 @@
 //! Programs beside the pool that an image brings: `/etc/warppool/services/*.toml`, one file each.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use serde::Deserialize;
 use warppool_jail::Cell;
 
 use crate::child::Launch;
-use crate::supervise::Restart;
-use crate::users::User;
+use crate::mounts::folder_of;
+use crate::supervise::{Policy, Restart};
+use crate::users::{self, User};
 
 pub const FOLDER: &str = "/etc/warppool/services";
 /// Files that are looked at, and the size of one.
 const MAX_FILES: usize = 32;
 const MAX_BYTES: u64 = 16 * 1024;
+/// Nobody holds up a restart for longer, seconds.
+const MAX_STOP: u64 = 300;
 
 /// One program, named as its file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -31,9 +35,36 @@ pub struct Unit {
     pub only_if_exists: Option<PathBuf>,
     #[serde(default)]
     pub after: After,
+    /// How long it may take to end by itself.
+    #[serde(default = "stop_seconds")]
+    stop_seconds: u64,
+}
+
+fn stop_seconds() -> u64 {
+    10
 }
 
 impl Unit {
+    pub fn policy(&self) -> Policy {
+        let grace = Duration::from_secs(self.stop_seconds.min(MAX_STOP));
+        Policy { restart: self.restart, heartbeat: None, safe_mode: None, grace }
+    }
+
+    /// Makes its user's home on the data partition, when it will be started at all. Its group may look in, as the pool does for a
+    /// node's cookie; the pool's jail takes the folder as it finds it, so that this comes first.
+    pub fn make_home(&self, data: &Path) -> io::Result<()> {
+        let Some(user) = users::by_name(&self.user).filter(|_| self.is_wanted()) else { return Ok(()) };
+        match users::home(&self.user).filter(|home| home.parent() == Some(data)) {
+            Some(home) => folder_of(&home, 0o750, user.uid, user.gid),
+            None => Ok(()),
+        }
+    }
+
+    /// What it asks for is there.
+    pub fn is_wanted(&self) -> bool {
+        self.only_if_exists.as_ref().is_none_or(|path| path.exists())
+    }
+
     /// How it is started, as its user and without any of root's powers.
     pub fn launch(&self, user: User) -> io::Result<Launch> {
         let (program, arguments) = self.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -108,6 +139,20 @@ mod tests {
         assert_eq!((units[1].after, units[1].restart), (After::Data, Restart::OnFailure));
         assert_eq!(wrong.len(), 4, "{wrong:?}");
         assert!(wrong[0].contains("whole path"), "{wrong:?}");
+    }
+
+    #[test]
+    fn the_node_of_the_image_has_time_to_write_out_and_others_a_little() {
+        let (units, wrong) =
+            read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../overlays/node/etc/warppool/services"));
+        assert_eq!(wrong, Vec::<String>::new());
+        assert_eq!((units[0].name.as_str(), units[0].policy().grace), ("bitcoind", Duration::from_mins(2)));
+        let folder = tempfile::tempdir().unwrap();
+        for (name, stop, grace) in [("a", "", 10), ("b", "stop_seconds = 9999", 300)] {
+            let path = folder.path().join(format!("{name}.toml"));
+            fs::write(&path, format!("command = ['/a']\nuser = 'root'\n{stop}")).unwrap();
+            assert_eq!(read_one(&path).unwrap().policy().grace, Duration::from_secs(grace));
+        }
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! Only the main loop pings it, so it says that the main loop turns and nothing else. One that the loader armed is taken over.
 
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::console::say;
@@ -18,9 +20,24 @@ const DEVICE: &str = "/dev/watchdog0";
 /// A machine without a watchdog has one here that does nothing.
 #[derive(Debug, Default)]
 pub struct Watchdog {
-    device: Option<OwnedFd>,
+    device: Option<Rc<OwnedFd>>,
     /// On the uptime clock.
     last: Duration,
+}
+
+thread_local! {
+    /// The device, in the thread that opened it.
+    static OURS: RefCell<Option<Rc<OwnedFd>>> = const { RefCell::new(None) };
+}
+
+/// Pings for the main thread while it waits for a disk, with a limit, where it has no [`Watchdog`] at hand. In any other thread this
+/// does nothing: what they do says nothing about the main loop.
+pub fn ping_from_main_thread() {
+    OURS.with_borrow(|ours| {
+        if let Some(device) = ours {
+            let _ = sys::watchdog_ping(device);
+        }
+    });
 }
 
 impl Watchdog {
@@ -33,7 +50,15 @@ impl Watchdog {
 
     /// Takes over the descriptor that the program before us had.
     pub fn adopt(device: OwnedFd) -> Self {
-        Self { device: Some(device), last: Duration::ZERO }
+        let mut dog = Self::default();
+        dog.take(device);
+        dog
+    }
+
+    fn take(&mut self, device: OwnedFd) {
+        let device = Rc::new(device);
+        OURS.set(Some(device.clone()));
+        self.device = Some(device);
     }
 
     /// Looks again for a device: its driver may have been loaded by now.
@@ -46,7 +71,7 @@ impl Watchdog {
             Ok(seconds) => say!("watchdog: bites after {seconds} s"),
             Err(why) => say!("watchdog: its time cannot be set ({why}); pinged all the same"),
         }
-        self.device = Some(file.into());
+        self.take(file.into());
         self.ping();
     }
 
@@ -72,7 +97,8 @@ impl Watchdog {
 
     /// Disarms it, where the driver lets us. Only before the power goes: a watchdog that bites then starts the machine again.
     pub fn disarm(&mut self) {
-        if let Some(device) = self.device.take() {
+        OURS.set(None);
+        if let Some(device) = self.device.take().and_then(Rc::into_inner) {
             drop(std::fs::File::from(device).write_all(b"V"));
         }
     }

@@ -21,10 +21,16 @@ impl Facts<'_> {
         same.next().filter(|_| same.next().is_none())
     }
 
-    /// What partition 1 should say when it cannot be read: the journalled copy, unless nothing can be started there.
+    /// What partition 1 should say when it cannot be read: the journalled copy, unless nothing can be started there. In a trial it is
+    /// the slot that does not run, whatever is remembered: only the gate keeps the one that does.
     fn lost_commitment(&self, running: Option<Slot>) -> Option<Slot> {
-        let remembered = self.state.autoboot;
         let can = |slot: &Slot| matches!(self.health(*slot), Health::Unread(_) | Health::Sound(_));
+        let before = running.filter(|_| self.tryboot).map(Slot::other);
+        // The version on trial may have revoked the key of the one before, or not have got to see it.
+        if let Some(before) = before.filter(|slot| can(slot) || *self.health(*slot) == Health::Distrusted) {
+            return Some(before);
+        }
+        let remembered = self.state.autoboot;
         remembered.filter(can).or(running.filter(can)).or(Slot::BOTH.into_iter().find(can)).or(remembered).or(running)
     }
 }
@@ -91,7 +97,8 @@ fn mend(facts: &Facts<'_>, running: Slot, steps: &mut Vec<Step>) {
     let may_return = others.version().is_some_and(|version| *version >= facts.minimum);
 
     // A trial that has been committed was healthy, whatever the boots before it were.
-    if facts.deaths >= MOST_DEATHS && !facts.tryboot && !facts.state.gave_way.contains(&facts.running) {
+    let may_give_way = facts.remembers && !facts.tryboot && !facts.state.gave_way.contains(&facts.running);
+    if facts.deaths >= MOST_DEATHS && may_give_way {
         match others {
             Health::Sound(_) if may_return => {
                 steps.push(Step::Tell(format!(
@@ -146,7 +153,8 @@ fn passed_over(facts: &Facts<'_>, running: Slot, steps: &mut Vec<Step>) {
             steps.push(Step::Tell(format!("slot {committed} could not be started; slot {running} is the one from now on")));
             steps.push(Step::MoveTo(running));
         }
-        (own @ Health::Damaged(_), good @ Health::Sound(_)) => {
+        // A slot that the firmware passed over may look sound and still not start; then the one that does is all there is.
+        (own @ Health::Damaged(_), good @ Health::Sound(_)) if facts.moved => {
             steps.push(Step::MakeUnbootable(running));
             mend_from(own, running, good, committed, steps);
         }
@@ -161,6 +169,7 @@ fn passed_over(facts: &Facts<'_>, running: Slot, steps: &mut Vec<Step>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::may_try;
     use crate::gate::Baseline;
     use crate::state::{State, TrialRecord};
     use crate::version::Version;
@@ -178,6 +187,8 @@ mod tests {
             tryboot: false,
             deaths: 0,
             p1: Some(Autoboot::new(A)),
+            moved: false,
+            remembers: true,
             slot_a: Health::Unread(v(1)),
             slot_b: Health::Unread(v(0)),
             running: v(1),
@@ -254,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_tried_where_the_firmware_does_not_say_what_it_started() {
+        for (partition, expected) in [
+            (Some(2), Ok(A)),
+            (Some(3), Ok(B)),
+            (Some(0), Err(NoCommit::UnknownPartition)),
+            (None, Err(NoCommit::UnknownPartition)),
+            (Some(1), Err(NoCommit::OtherPartition(1))),
+        ] {
+            assert_eq!(may_try(partition), expected, "{partition:?}");
+        }
+    }
+
+    #[test]
     fn in_a_trial_neither_slot_is_touched() {
         let state = State { trial: Some(trial(true)), ..settled() };
         for own in [Health::Sound(v(2)), Health::Damaged(Some(v(2)))] {
@@ -303,6 +327,30 @@ mod tests {
     }
 
     #[test]
+    fn in_a_trial_an_unreadable_partition_1_is_written_for_the_slot_that_does_not_run() {
+        let sound = || Health::Unread(v(1));
+        for (remembered, a, expected) in [
+            (None, sound(), A),
+            (Some(A), sound(), A),
+            (Some(B), sound(), A),
+            (Some(B), Health::Distrusted, A),
+            (None, Health::Empty, B),
+            (Some(A), Health::Damaged(None), B),
+        ] {
+            let state = State { autoboot: remembered, ..State::default() };
+            let facts = Facts {
+                tryboot: true,
+                p1: None,
+                partition: Some(3),
+                slot_a: a,
+                slot_b: Health::Unread(v(2)),
+                ..facts(&state)
+            };
+            assert_eq!(steps(&facts), [Step::RepairP1(expected)], "{facts:?}");
+        }
+    }
+
+    #[test]
     fn a_version_that_keeps_dying_gives_way_once_to_a_slot_that_has_been_read() {
         let give_way = || vec![Step::GiveWay { to: B, version: v(1) }];
         for (deaths, other, gave_way, expected) in [
@@ -321,6 +369,8 @@ mod tests {
         let state = settled();
         let too_old = Facts { deaths: 3, slot_b: Health::Sound(v(0)), minimum: v(1), ..facts(&state) };
         assert_eq!(steps(&too_old), []);
+        let forgetful = Facts { deaths: 3, slot_b: Health::Sound(v(0)), remembers: false, ..facts(&state) };
+        assert_eq!(steps(&forgetful), [], "it would give way for ever");
     }
 
     #[test]
@@ -357,18 +407,29 @@ mod tests {
             (Health::Sound(v(0)), Health::Unread(v(1)), vec![Step::Verify(A)]),
             (Health::Sound(v(0)), Health::Sound(v(1)), vec![]),
             (Health::Damaged(None), Health::Empty, vec![]),
-            // Slot A has just taken over from slot B, which runs.
-            (
-                Health::Damaged(Some(v(1))),
-                Health::Sound(v(1)),
-                vec![Step::MakeUnbootable(B), Step::Copy { from: A, to: B }],
-            ),
-            (Health::Damaged(None), Health::Sound(v(1)), vec![Step::MakeUnbootable(B)]),
+            // The firmware would not start slot A: a damaged slot that runs is better than none.
+            (Health::Damaged(Some(v(1))), Health::Sound(v(1)), vec![]),
+            (Health::Damaged(None), Health::Sound(v(1)), vec![]),
             (Health::Damaged(None), Health::Unread(v(1)), vec![Step::Verify(A)]),
             (Health::Empty, Health::Sound(v(1)), vec![]),
         ] {
             let state = settled();
             let facts = Facts { partition: Some(3), slot_a: a, slot_b: b, running: v(0), ..facts(&state) };
+            assert_eq!(steps(&facts), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_slot_that_was_just_moved_away_from_is_mended() {
+        let make = || Step::MakeUnbootable(B);
+        for (b, expected) in [
+            (Health::Damaged(Some(v(1))), vec![make(), Step::Copy { from: A, to: B }]),
+            (Health::Damaged(None), vec![make()]),
+            (Health::Sound(v(1)), vec![]),
+        ] {
+            let state = settled();
+            let (partition, slot_a) = (Some(3), Health::Sound(v(1)));
+            let facts = Facts { partition, slot_a, slot_b: b, moved: true, ..facts(&state) };
             assert_eq!(steps(&facts), expected, "{facts:?}");
         }
     }
@@ -420,6 +481,7 @@ mod tests {
                             Step::MakeUnbootable(slot) | Step::Copy { to: slot, .. } => {
                                 assert!(committed == Some(slot.other()), "{facts:?}");
                                 assert!(facts.health(slot.other()).is_sound(), "{facts:?}");
+                                assert!(facts.partition != Some(slot.partition()), "the slot that runs: {facts:?}");
                             }
                             Step::MoveTo(slot) => {
                                 assert!(facts.health(slot).is_sound(), "{facts:?}");

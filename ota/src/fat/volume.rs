@@ -14,6 +14,8 @@ const LONGEST_DIRECTORY: u64 = 65_536 * 32;
 /// A file in more pieces than this is not read.
 const MOST_PIECES: usize = 65_536;
 const MOST_FILES: usize = 16_384;
+/// Bytes of all folders that a walk reads: chains that join could have it read the same clusters for ever.
+const MOST_FOLDERS: u64 = 32 << 20;
 const DEEPEST: usize = 16;
 /// Bytes of the FAT kept at hand.
 const WINDOW: u64 = 32 * 1024;
@@ -49,6 +51,11 @@ impl<D: Disk> Volume<D> {
 
     /// Lists a folder, without `.`, `..` and the volume's label.
     pub fn list(&mut self, directory: &Directory) -> Result<Vec<Entry>, FatError> {
+        self.list_counted(directory).map(|(entries, _)| entries)
+    }
+
+    /// Lists a folder, and says how many bytes of it were read.
+    fn list_counted(&mut self, directory: &Directory) -> Result<(Vec<Entry>, u64), FatError> {
         let pieces = self.directory_pieces(directory)?;
         let mut bytes = Vec::new();
         for piece in &pieces {
@@ -56,7 +63,7 @@ impl<D: Disk> Volume<D> {
             bytes.resize(at + (piece.end - piece.start) as usize, 0);
             self.disk.read_at(piece.start, &mut bytes[at..])?;
         }
-        Ok(parse_entries(&bytes, self.geometry.kind == Kind::Fat32))
+        Ok((parse_entries(&bytes, self.geometry.kind == Kind::Fat32), bytes.len() as u64))
     }
 
     /// The file or folder of a path such as `overlays/a.dtbo`; upper and lower case are the same.
@@ -89,12 +96,17 @@ impl<D: Disk> Volume<D> {
     pub(crate) fn walk_all(&mut self, visit: &mut dyn FnMut(&str, &Entry)) -> Result<(), FatError> {
         let mut seen = HashSet::new();
         let mut waiting = vec![(String::new(), Directory::root(), 0)];
-        let mut count = 0;
+        let (mut count, mut read) = (0, 0);
         while let Some((prefix, directory, depth)) = waiting.pop() {
-            for entry in self.list(&directory)? {
+            let (entries, bytes) = self.list_counted(&directory)?;
+            read += bytes;
+            if read > MOST_FOLDERS {
+                return Err(FatError::TooMany("32 MiB of folders"));
+            }
+            for entry in entries {
                 count += 1;
                 if count > MOST_FILES {
-                    return Err(FatError::TooMany("16,384"));
+                    return Err(FatError::TooMany("16,384 files and folders"));
                 }
                 let path = format!("{prefix}{}", entry.name());
                 visit(&path, &entry);
@@ -203,8 +215,12 @@ impl<D: Disk> Volume<D> {
         Ok(pieces)
     }
 
-    /// What the first FAT says follows a cluster; `None` at the end of a chain. A number that is no cluster is found by its user.
+    /// What the first FAT says follows a cluster; `None` at the end of a chain. An answer that is no cluster is found by its user.
     pub(crate) fn next(&mut self, cluster: u32) -> Result<Option<u32>, FatError> {
+        // The FAT has no entry for it.
+        if self.geometry.cluster_bytes(cluster).is_none() {
+            return Err(damaged(&format!("cluster {cluster}"), "there is no such cluster"));
+        }
         let at = u64::from(cluster);
         let (value, end) = match self.geometry.kind {
             Kind::Fat12 => {

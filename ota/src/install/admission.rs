@@ -55,16 +55,7 @@ pub fn admit(header: &BundleHeader, trust: &Trust, slot_size: u64, admission: &A
     if admission.running_slot == Some(admission.target) {
         return Err(Refusal::Running(admission.target));
     }
-    let version = &header.version;
-    if *version < trust.minimum_version {
-        return Err(Refusal::BelowMinimum { version: version.clone(), minimum: trust.minimum_version.clone() });
-    }
-    if let Some(running) = &admission.running
-        && version < running
-        && !admission.allow_downgrade
-    {
-        return Err(Refusal::Older { version: version.clone(), running: running.clone() });
-    }
+    admit_version(&header.version, trust, admission.running.as_ref(), admission.allow_downgrade)?;
     if header.slot_size > slot_size {
         return Err(Refusal::TooLarge { needs: header.slot_size, has: slot_size });
     }
@@ -73,4 +64,49 @@ pub fn admit(header: &BundleHeader, trust: &Trust, slot_size: u64, admission: &A
         return Err(Refusal::BootLoader { needs: header.minimum_eeprom, has: admission.eeprom });
     }
     Ok(())
+}
+
+/// Refuses a version that is older than may be. Asked of the bundle by who installs it, and of the slot by who is to start it.
+pub fn admit_version(
+    version: &Version,
+    trust: &Trust,
+    running: Option<&Version>,
+    allow_downgrade: bool,
+) -> Result<(), Refusal> {
+    if *version < trust.minimum_version {
+        return Err(Refusal::BelowMinimum { version: version.clone(), minimum: trust.minimum_version.clone() });
+    }
+    match running {
+        Some(running) if version < running && !allow_downgrade => {
+            Err(Refusal::Older { version: version.clone(), running: running.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::trust;
+
+    #[test]
+    fn an_older_version_needs_permission_and_one_below_the_minimum_is_never_taken() {
+        let mut trust = trust();
+        trust.minimum_version = Version::new(1, 1, 0);
+        let running = Version::new(1, 2, 0);
+        let older = |version| Err(Refusal::Older { version, running: running.clone() });
+        let below = |version| Err(Refusal::BelowMinimum { version, minimum: Version::new(1, 1, 0) });
+        for (minor, allowed, expected) in [
+            (3, false, Ok(())),
+            (2, false, Ok(())),
+            (1, false, older(Version::new(1, 1, 0))),
+            (1, true, Ok(())),
+            (0, false, below(Version::new(1, 0, 0))),
+            (0, true, below(Version::new(1, 0, 0))),
+        ] {
+            let version = Version::new(1, minor, 0);
+            assert_eq!(admit_version(&version, &trust, Some(&running), allowed), expected, "{minor} {allowed}");
+        }
+        assert_eq!(admit_version(&Version::new(1, 1, 0), &trust, None, false), Ok(()), "nothing of ours runs");
+    }
 }

@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 
 use crate::envelope::encode;
 
-/// The longest frame that is taken, bytes.
-const LONGEST: usize = 1 << 20;
+/// The longest frame that is taken, bytes: the longest feed, and what a message adds to it.
+const LONGEST: usize = (1 << 20) + 4096;
 
 /// The other side does not speak as it should: it is to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    #[error("a worker's message is longer than 1 MiB")]
+    #[error("a worker's message is longer than {} bytes", LONGEST)]
     TooLong,
     #[error("a worker's message makes no sense")]
     Nonsense,

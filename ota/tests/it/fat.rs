@@ -178,6 +178,28 @@ fn folders_that_contain_themselves_are_damage() {
     assert!(error.to_string().contains("without end"), "{error}");
 }
 
+#[test]
+fn folders_whose_chains_join_are_not_read_for_ever() {
+    let names: Vec<String> = (0..40).map(|n| format!("{n}/x")).collect();
+    let files: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), vec![1])).collect();
+    let mut bytes = format(8 << 20, &files).into_bytes();
+    let mut volume = Volume::open(MemDisk::from_bytes(bytes.clone())).unwrap();
+    assert_eq!((volume.geometry().kind, volume.walk().unwrap().len()), (Kind::Fat16, 40));
+    // Each folder goes on in the same free clusters, as many as a folder may have.
+    let (fat, clusters) =
+        (volume.geometry().fats[0].start as usize, (2 << 20) / volume.geometry().cluster as usize - 1);
+    let mut set = |cluster: usize, value: u16| bytes[fat + 2 * cluster..][..2].copy_from_slice(&value.to_le_bytes());
+    let first = 200;
+    for cluster in first..first + clusters {
+        set(cluster, if cluster + 1 < first + clusters { cluster as u16 + 1 } else { 0xffff });
+    }
+    for entry in volume.list(&Directory::root()).unwrap() {
+        set(entry.cluster() as usize, first as u16);
+    }
+    let error = Volume::open(MemDisk::from_bytes(bytes)).unwrap().walk().unwrap_err();
+    assert!(error.to_string().contains("32 MiB of folders"), "{error}");
+}
+
 /// Everything that reads a volume; what it returns does not matter, that it returns does.
 fn exercise(disk: MemDisk) {
     let Ok(mut volume) = Volume::open(disk) else { return };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use warppool_ota::install::install;
 use warppool_ota::slot::verify;
 use warppool_ota::source::{HttpOptions, HttpSource, Source, SourceError, get};
+use warppool_ota::worker::{self, CheckJob, Frames, Job, Message, Outcome};
 use warppool_ota::{Disk, MemDisk};
 
 use crate::slots::{SLOT, admission, bundle, noise, slot, trust};
@@ -243,4 +244,17 @@ fn a_point_release_over_http_fetches_a_fraction_of_the_bundle_and_goes_on_after_
         let sent = *server.sent.lock().unwrap();
         assert!(ready.fetched <= sent && sent < content.len() as u64 / 2, "sent {sent} of {}", content.len());
     }
+}
+
+#[test]
+fn a_child_hands_a_feed_on_as_it_came() {
+    // The longest there can be, and nothing that could be parsed.
+    let content = noise(5, (1 << 20) + 88);
+    let server = Server::start(content.clone(), Habits { whole_only: true, ..Habits::default() });
+    let (mut order, mut said) = (Vec::new(), Vec::new());
+    worker::send(&mut order, &Job::Check(CheckJob { url: server.url(), allow_http: true })).unwrap();
+    worker::serve(&mut order.as_slice(), &mut said).unwrap();
+    let mut frames = Frames::<Message>::default();
+    frames.push(&said);
+    assert_eq!(frames.next().unwrap(), Some(Message::Done(Ok(Outcome::Feed(content)))));
 }

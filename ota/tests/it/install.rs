@@ -372,6 +372,16 @@ fn a_slot_is_judged_file_by_file() {
             judge(&|files| files.push(("System Volume Information/IndexerVolumeGuid", vec![1]))),
             ("", "system volume information/indexervolumeguid"),
         ),
+        ("more litter", judge(&|files| files.push(("._kernel8.dtb", vec![1]))), ("", "._kernel8.dtb")),
+        (
+            "what the firmware would start instead",
+            judge(&|files| files.extend([("ARMSTUB8-2712.BIN", vec![1]), ("Kernel_2712.img", vec![1])])),
+            (
+                "armstub8-2712.bin is not of this version, and the firmware would read it; \
+                 kernel_2712.img is not of this version, and the firmware would read it",
+                "",
+            ),
+        ),
     ] {
         assert_eq!((damage.as_str(), foreign.as_str()), expected, "{what}");
     }

@@ -154,6 +154,9 @@ fn a_partition_that_others_changed_is_not_committed_to_but_repaired() {
         if what != "garbled text" {
             assert!(autoboot::commit(&mut disk.clone(), Slot::B).is_err(), "{what}");
         }
+        let mut either = disk.clone();
+        autoboot::commit_or_repair(&mut either, Slot::B).unwrap();
+        assert_eq!(autoboot::read(&mut either).unwrap(), Autoboot::new(Slot::B), "{what}");
         let mut repaired = Cut::after(disk.clone(), usize::MAX);
         autoboot::repair(&mut repaired, Slot::B).unwrap();
         assert_eq!(autoboot::read(&mut repaired.disk).unwrap(), Autoboot::new(Slot::B), "{what}");
@@ -170,6 +173,20 @@ fn a_partition_that_others_changed_is_not_committed_to_but_repaired() {
             autoboot::repair(&mut cut.disk, Slot::B).unwrap();
             assert_eq!(autoboot::read(&mut cut.disk).unwrap(), Autoboot::new(Slot::B));
         }
+    }
+}
+
+#[test]
+fn a_file_that_begins_where_no_cluster_is_is_refused_and_repaired() {
+    for cluster in [0, 1, 0x2000_u16, 0xfff6, 0xffff] {
+        let mut bytes = made(Slot::A).into_bytes();
+        let entry = bytes.windows(11).position(|name| name == b"AUTOBOOTTXT").unwrap();
+        bytes[entry + 26..entry + 28].copy_from_slice(&cluster.to_le_bytes());
+        let mut disk = MemDisk::from_bytes(bytes);
+        let error = autoboot::read(&mut disk).unwrap_err().to_string();
+        assert!(error.contains("no such cluster"), "{cluster:#x}: {error}");
+        autoboot::repair(&mut disk, Slot::B).unwrap();
+        assert_eq!(autoboot::read(&mut disk).unwrap(), Autoboot::new(Slot::B));
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{IntoRawFd, RawFd};
 use std::path::Path;
 
 use warppool_ota::worker::{BundleFrom, CheckJob, FailureKind, Frames, InstallJob, Job, Message, Outcome, send, serve};
-use warppool_ota::{MemDisk, Version, feed};
+use warppool_ota::{MemDisk, Version};
 
 use crate::slots::{SLOT, admission, bundle, slot, trust};
 
@@ -71,17 +71,7 @@ fn what_goes_wrong_is_told_with_its_kind() {
         let target = handed(&path("b"), true);
         Job::Install(Box::new(InstallJob { bundle, target, running: None, trust: trust(), admission: admission(1) }))
     };
-    let check = |url: &str| {
-        Job::Check(Box::new(CheckJob {
-            url: url.into(),
-            allow_http: false,
-            trust: trust(),
-            channel: feed::Channel::Stable,
-            seen: 0,
-            now: None,
-            asker: feed::Asker { running: Version::new(1, 0, 0), device: "d".into(), given_up: vec![], by_hand: true },
-        }))
-    };
+    let check = |url: &str| Job::Check(CheckJob { url: url.into(), allow_http: false });
     let url = |url: &str| BundleFrom::Url { url: url.into(), allow_http: false };
     for (job, kind, expected) in [
         (install(BundleFrom::File(handed(&path("bundle"), false))), FailureKind::Invalid, "older than"),

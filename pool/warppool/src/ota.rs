@@ -76,6 +76,11 @@ enum OtaCommand {
         #[command(flatten)]
         elsewhere: Elsewhere,
     },
+    /// Show the last lines of the appliance's log, of all its programs
+    Log {
+        #[arg(long, short = 'n', default_value_t = 100)]
+        lines: u32,
+    },
     /// Ask the feed whether there is something newer
     Check,
     /// Keep the version on trial now; on a disk elsewhere, start the other slot from now on
@@ -114,6 +119,7 @@ pub fn run(args: OtaArgs) -> anyhow::Result<ExitCode> {
         OtaCommand::Install { from, .. } => device::install(socket, &from),
         OtaCommand::Status { elsewhere: Elsewhere { disk: Some(disk), trust }, .. } => files::status(&disk, &trust),
         OtaCommand::Status { json, .. } => device::status(socket, json),
+        OtaCommand::Log { lines } => device::log(socket, lines),
         OtaCommand::Check => device::check(socket),
         OtaCommand::Commit { elsewhere: Elsewhere { disk: Some(disk), trust } }
         | OtaCommand::Rollback { elsewhere: Elsewhere { disk: Some(disk), trust } } => files::switch(&disk, &trust),

@@ -61,10 +61,10 @@ impl Report {
             }
             Standing::Reset => text.push_str("The device was reset. All settings and statistics are gone.\n"),
         }
-        let _ = write!(text, "\nThe device's page: http://{}\n", self.name);
+        let _ = write!(text, "\nMiners find it at:  {}:3333\n", self.name);
         for address in &self.addresses {
             let address = if address.contains(':') { format!("[{address}]") } else { address.clone() };
-            let _ = writeln!(text, "or by address:     http://{address}");
+            let _ = writeln!(text, "or by address:      {address}:3333");
         }
         text.replace('\n', "\r\n")
     }

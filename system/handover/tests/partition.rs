@@ -46,7 +46,7 @@ fn settings_are_read_then_erased_and_nothing_secret_is_left() {
         }
         partition.check();
         let result = partition.get("WARPPOOL-RESULT.txt");
-        assert!(result.contains("was taken over") && result.contains("http://pool-2.local"), "{result}");
+        assert!(result.contains("was taken over") && result.contains("pool-2.local:3333"), "{result}");
         assert!(partition.get(TAKEN_FILE).contains("hostname = \"pool-2\""));
         assert_eq!(partition.get("warppool.example.toml"), EXAMPLE);
         assert_eq!(read(&mut partition.disk, &zones), Outcome::Nothing, "{name}");
@@ -95,7 +95,7 @@ fn a_file_with_faults_stays_and_the_owner_is_told() {
     finish(&mut partition.disk, &Finish { report: Some(report.clone()), ..Finish::default() }).expect("is written");
     let result = partition.get("WARPPOOL-RESULT.txt");
     assert!(result.contains("NOTHING") && result.contains("line 2: device.hostname"), "{result}");
-    assert!(result.contains("http://[fd00::20]") && result.contains("\r\n"), "{result}");
+    assert!(result.contains("[fd00::20]:3333") && result.contains("\r\n"), "{result}");
     assert!(partition.get("warppool.toml").contains("a b"));
     // The same report again costs the card no write.
     let before = partition.disk.clone();

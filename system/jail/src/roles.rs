@@ -11,10 +11,16 @@ const SYSTEM: [&str; 2] = ["/etc", "/usr"];
 /// PID 1's folder of run-time state, where the resolver's settings lie that DHCP brought.
 const STATE: &str = "/run/warppool";
 
+/// Where a node on this device keeps its data, beside the pool's folder.
+const NODE: &str = "bitcoin";
+
 /// The pool: it listens, connects to nodes and miners anywhere, keeps its ledger in `data_dir`, writes passing things
-/// to `run_dir`, looks at the machine's health, and starts itself anew or as the ledger's checker.
+/// to `run_dir`, looks at the machine's health, and starts itself anew or as the ledger's checker. A node on the same device has its
+/// folder beside `data_dir`, where the pool reads its cookie; everything else there is the node's user's alone.
 pub fn pool_rules(data_dir: &Path, run_dir: &Path) -> Rules {
-    let rules = read_system(Rules::nothing())
+    let node = Some(data_dir.with_file_name(NODE)).filter(|node| node.is_dir());
+    let rules = node.into_iter().fold(Rules::nothing(), |rules, node| rules.path(node, Access::Read));
+    let rules = read_system(rules)
         .path("/proc", Access::Read)
         .path("/sys", Access::Read)
         .path("/dev/null", Access::Write)

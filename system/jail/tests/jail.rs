@@ -73,6 +73,19 @@ fn the_pool_cannot_reach_what_is_not_its_own() {
 }
 
 #[test]
+fn the_pool_reads_the_cookie_of_a_node_on_the_same_device_and_changes_nothing_of_it() {
+    let prison = Prison::new();
+    let (node, cookie) = (prison.path("bitcoin"), prison.path("bitcoin/rpc.cookie"));
+    std::fs::create_dir(&node).expect("a folder of the node's");
+    std::fs::write(&cookie, "__cookie__:secret").expect("a cookie");
+    assert!(matches!(prison.tries_strictly("pool", "read", &cookie), Found(_)));
+    if folders_are_shut(&prison) {
+        assert_eq!(prison.tries("pool", "append", &cookie), Refused(EACCES));
+        assert_eq!(prison.tries("pool", "write", node.join("new")), Refused(EACCES));
+    }
+}
+
+#[test]
 fn starting_anew_and_having_a_child_are_no_ways_out() {
     let prison = Prison::new();
     if !folders_are_shut(&prison) {

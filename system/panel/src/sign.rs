@@ -169,26 +169,26 @@ impl State {
             Self::NeedsSetup => Row {
                 name: "Needs set-up",
                 look: "dark, two flashes every 3 s",
-                meaning: "Nobody owns this device yet: open `http://warppool.local`.",
+                meaning: "It does not know your node yet: put a `warppool.toml` on the drive `WARPPOOL`.",
                 pattern: Pattern::forever(&[200, -300, 200, -2300]),
             },
             Self::NodeUnreachable => Row {
                 name: "Node unreachable",
                 look: "dark, three flashes every 3 s",
-                meaning: "No Bitcoin node answers; miners keep their job. Look at the node and at the web page.",
+                meaning: "No Bitcoin node answers; miners keep their job. Look at the node; `warppool ota status` says more.",
                 pattern: Pattern::forever(&[200, -300, 200, -300, 200, -1800]),
             },
             Self::SafeMode => Row {
                 name: "Safe mode",
                 look: "dark, four flashes every 3.5 s",
                 meaning: "After too many failures the pool mines with the last good settings and keeps its statistics in memory. \
-                          The web page says why.",
+                          `warppool ota status` says why.",
                 pattern: Pattern::forever(&[200, -300, 200, -300, 200, -300, 200, -1800]),
             },
             Self::Fault => Row {
                 name: "Fault",
                 look: "SOS: three short, three long, three short",
-                meaning: "Something is broken that somebody has to mend. The web page or the console says what.",
+                meaning: "Something is broken that somebody has to mend. `WARPPOOL-RESULT.txt` or `warppool ota status` says what.",
                 pattern: Pattern::forever(&[
                     200, -200, 200, -200, 200, -500, 600, -200, 600, -200, 600, -500, 200, -200, 200, -200, 200, -1500,
                 ]),

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use warppool_ota::boot::{self, Decision, Health, Mode, Step};
+use warppool_ota::boot::{self, Decision, Ground, Health, Mode, Step};
 use warppool_ota::gate::Gate;
 use warppool_ota::slot::{Look, Verdict};
-use warppool_ota::state::DIRECTORY;
+use warppool_ota::state::{DIRECTORY, State};
 use warppool_ota::{Slot, Version};
 
 use super::jobs::{self, Chore};
@@ -22,7 +22,15 @@ const ROUNDS: usize = 6;
 impl Updates {
     /// Decides what this boot is. `resumed`: it was decided already, and only has to be known again.
     pub fn at_boot(&mut self, facts: &Facts, resumed: bool, has_data: bool, idle: &mut dyn FnMut()) -> Standing {
-        let (Some(disk), Some(trust)) = (facts.disk.clone(), self.trust.clone()) else { return Standing::Stay };
+        let (Some(disk), Some(trust)) = (facts.disk.clone(), self.trust.clone()) else {
+            // There is nothing to commit on, so that there is nothing to wait for either.
+            if facts.bootloader.is_trial() {
+                say!("gate: failed: this version on trial does not find its disk, or trusts nobody");
+                return Standing::Leave(Down::Restart);
+            }
+            return Standing::Stay;
+        };
+        self.remembers = has_data;
         self.deaths = self.count_boot(resumed);
         self.p1 = disks::read_autoboot(&disk).map_err(|why| say!("update: {why}")).ok();
         for slot in Slot::BOTH {
@@ -57,6 +65,8 @@ impl Updates {
             tryboot: facts.bootloader.is_trial(),
             deaths: self.deaths,
             p1: self.p1,
+            moved: self.moved,
+            remembers: self.remembers,
             slot_a: self.health[0].clone(),
             slot_b: self.health[1].clone(),
             running: facts.release.version.clone(),
@@ -105,7 +115,7 @@ impl Updates {
                     let done = disks::repair(disk, slot);
                     self.p1 = disks::read_autoboot(disk).ok();
                     match done {
-                        Ok(()) => self.note(format!("partition 1 could not be read and was made anew for slot {slot}")),
+                        Ok(()) => self.note(format!("autoboot.txt could not be read; written anew for slot {slot}")),
                         Err(why) => self.tell(format!("partition 1 cannot be repaired: {why}; replace the disk")),
                     }
                 }
@@ -115,19 +125,28 @@ impl Updates {
                     self.forget_trial();
                 }
                 Step::TrialLost(trial) => {
-                    self.note(format!("version {} was never tried: the power was cut before", trial.version));
+                    let why = "the power was cut before, or it does not start";
+                    self.note(format!("version {} never came up in its trial: {why}", trial.version));
+                    self.state.lost(&trial.version);
                     self.forget_trial();
                 }
                 Step::TrialKept(_) => self.forget_trial(),
                 Step::GiveWay { to, version } => {
-                    self.state.remember_giving_way(&version);
-                    if self.commit(disk, to) {
-                        self.note(format!("version {version} gives way to slot {to}"));
-                        return Standing::Leave(Down::Restart);
+                    let done = boot::give_way(&mut Appliances { disk }, &mut self.state, to, &version);
+                    self.p1 = disks::read_autoboot(disk).ok();
+                    match done {
+                        Ok(()) => {
+                            self.note(format!("version {version} gives way to slot {to}"));
+                            return Standing::Leave(Down::Restart);
+                        }
+                        Err(why) => {
+                            self.tell(format!("version {version} keeps dying and cannot give way to slot {to}: {why}"));
+                        }
                     }
                 }
                 Step::MoveTo(slot) => {
                     if self.commit(disk, slot) {
+                        self.moved = true;
                         self.note(format!("slot {slot} is started from now on"));
                     }
                 }
@@ -204,5 +223,50 @@ impl Updates {
             facts.args.gate_limit.map_or(needed.saturating_mul(3).saturating_add(60), |limit| limit.as_secs() as u32);
         self.gate = Some(Gate::new(baseline, needed, limit));
         self.note(format!("version {version} is on trial in slot {slot}"));
+    }
+}
+
+/// What giving way stands on here.
+struct Appliances<'a> {
+    disk: &'a BootDisk,
+}
+
+impl Ground for Appliances<'_> {
+    type Error = String;
+
+    fn clear_count(&mut self) -> Result<(), String> {
+        let Some(mut mailbox) = Mailbox::open() else { return Ok(()) };
+        if mailbox.boot_count().is_err() {
+            // The state counts.
+            return Ok(());
+        }
+        mailbox.clear_boot_count().map_err(|why| why.to_string())
+    }
+
+    fn save(&mut self, state: &State) -> Result<(), String> {
+        state.save(Path::new(DIRECTORY)).map_err(|why| format!("it could not be remembered: {why}"))
+    }
+
+    fn commit(&mut self, slot: Slot) -> Result<(), String> {
+        disks::commit(self.disk, slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::updates::tests::{facts, updates};
+
+    #[test]
+    fn a_trial_that_does_not_find_its_disk_goes_back() {
+        for (tryboot, resumed, expected) in [
+            (Some(1), false, Standing::Leave(Down::Restart)),
+            (Some(1), true, Standing::Leave(Down::Restart)),
+            (Some(0), false, Standing::Stay),
+            (None, false, Standing::Stay),
+        ] {
+            let standing = updates().at_boot(&facts(tryboot), resumed, false, &mut || ());
+            assert_eq!(standing, expected, "{tryboot:?} {resumed}");
+        }
     }
 }

@@ -41,7 +41,7 @@ const MAX_OUTPUT: u64 = 64 << 20;
 pub enum News {
     Progress(Progress),
     Installed(InstallEnd),
-    Checked(Result<Offer, String>),
+    Checked { channel: feed::Channel, found: Result<Offer, String> },
     Verified(Vec<Found>),
     Copied { to: Slot, done: Result<Version, String> },
     Committed { slot: Slot, done: Result<(), String>, asker: Option<Asker> },
@@ -73,9 +73,11 @@ pub struct Ready {
     pub fetched: u64,
     pub reused: u64,
     pub asker: Asker,
+    /// Since when the pool has said nothing while this waits, on the uptime clock.
+    pub silent_since: Option<Duration>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Offer {
     pub serial: u64,
     pub update: Option<Update>,
@@ -99,6 +101,8 @@ pub enum Chore {
 #[derive(Debug)]
 pub struct Job {
     pub asker: Asker,
+    /// The owner allows this one to come to an older version than the one that runs.
+    pub allow_older: bool,
     /// When it last said something, on the uptime clock.
     pub heard: Duration,
     /// Its child; 0 while there is none.
@@ -127,7 +131,7 @@ fn spawn(tools: &Tools, asker: Asker, work: impl FnOnce(&Worker) -> News + Send 
         drop(worker.tools.events.send(Event::Update(news)));
     };
     thread::Builder::new().name("update".into()).spawn(thread).map_err(|why| why.to_string())?;
-    Ok(Job { asker, heard: sys::uptime(), child })
+    Ok(Job { asker, allow_older: false, heard: sys::uptime(), child })
 }
 
 /// A job's thread.
@@ -221,7 +225,7 @@ fn look(disk: &BootDisk, slot: Slot) -> Result<Look, String> {
 
 /// A child's cell, with the descriptors it is to find.
 fn cell(files: &[(&str, &File)]) -> Result<Cell, String> {
-    let mut cell = Cell::new(users::OTA.uid, users::OTA.gid).out_of_memory(500).environment("TMPDIR", "/tmp");
+    let mut cell = Cell::new(users::OTA.uid, users::OTA.gid).out_of_memory(500);
     for (name, file) in files {
         cell = cell.file(name, file).map_err(|why| why.to_string())?;
     }
@@ -289,7 +293,8 @@ pub fn install(
         UpdateSource::Feed => return Err("the feed was not asked yet".into()),
     };
     let trust = roles::trust()?;
-    spawn(tools, asker, move |worker| {
+    let allow_older = admission.allow_downgrade;
+    let job = spawn(tools, asker, move |worker| {
         let target = admission.target;
         let end = || -> Result<InstallEnd, String> {
             let running = open(&disk.slot(target.other()), false)?;
@@ -322,7 +327,8 @@ pub fn install(
             })
         };
         News::Installed(end().unwrap_or_else(InstallEnd::Failed))
-    })
+    })?;
+    Ok(Job { allow_older, ..job })
 }
 
 /// The worker's failure has a kind and a text; that a version is older stands in the text alone.
@@ -331,8 +337,8 @@ fn is_older(message: &str) -> bool {
 }
 
 /// Reads every file of a slot; when all are sound, it is as ready as one that was just installed.
-pub fn prove(tools: &Tools, slot: Slot, asker: Asker) -> Result<Job, String> {
-    spawn(tools, asker, move |worker| {
+pub fn prove(tools: &Tools, slot: Slot, allow_older: bool, asker: Asker) -> Result<Job, String> {
+    let job = spawn(tools, asker, move |worker| {
         News::Installed(match worker.verify(slot) {
             Ok((look, verdict)) => match verdict.manifest.as_ref().filter(|_| verdict.is_sound() && look.bootable) {
                 Some(manifest) => {
@@ -342,7 +348,8 @@ pub fn prove(tools: &Tools, slot: Slot, asker: Asker) -> Result<Job, String> {
             },
             Err(why) => InstallEnd::Failed(why),
         })
-    })
+    })?;
+    Ok(Job { allow_older, ..job })
 }
 
 /// Reads every file of these slots.
@@ -373,49 +380,54 @@ pub fn copy(tools: &Tools, from: Slot, to: Slot) -> Result<Job, String> {
     })
 }
 
-/// What the feed is asked.
-pub fn question(
-    feed: &str,
-    channel: feed::Channel,
-    seen: u64,
-    now: Option<u64>,
-    trust: Trust,
-    asker: feed::Asker,
-) -> CheckJob {
-    CheckJob {
-        url: Feed::url(feed, channel),
-        allow_http: feed.starts_with("http://"),
-        trust,
-        channel,
-        seen,
-        now,
-        asker,
+/// What the feed is asked, and what its answer is judged by.
+#[derive(Debug)]
+pub struct Question {
+    /// Under which the channels' feeds lie.
+    pub address: String,
+    pub channel: feed::Channel,
+    pub trust: Trust,
+    /// The highest serial of this channel so far.
+    pub seen: u64,
+    /// Unix seconds; `None` until the clock is trusted.
+    pub now: Option<u64>,
+    pub asker: feed::Asker,
+}
+
+impl Question {
+    /// Reads the feed that a child has fetched, and picks what is for this device. Nothing in it is believed before its signature.
+    fn answer(&self, file: &[u8]) -> Result<Offer, String> {
+        let feed = Feed::open(file, &self.trust, self.channel, self.seen, self.now).map_err(|why| why.to_string())?;
+        let update = feed.offer(&self.trust, &self.asker).map(|release| Update {
+            version: release.version.to_string(),
+            notes: release.notes.clone(),
+            url: release.url.clone(),
+            bytes: release.size,
+        });
+        Ok(Offer { serial: feed.serial, update })
     }
 }
 
 /// Asks the feed.
-pub fn check(tools: &Tools, question: CheckJob, asker: Asker) -> Result<Job, String> {
-    let launch = launch(tools, roles::CHECK, &worker::Job::Check(Box::new(question)), &[])?;
+pub fn check(tools: &Tools, question: Question, asker: Asker) -> Result<Job, String> {
+    let url = Feed::url(&question.address, question.channel);
+    let job = CheckJob { url, allow_http: question.address.starts_with("http://") };
+    let launch = launch(tools, roles::CHECK, &worker::Job::Check(job), &[])?;
     spawn(tools, asker, move |worker| {
-        News::Checked(match worker.run(&launch) {
-            Ok(Outcome::Offer { serial, release }) => {
-                let update = release.map(|release| Update {
-                    version: release.version.to_string(),
-                    notes: release.notes,
-                    url: release.url,
-                    bytes: release.size,
-                });
-                Ok(Offer { serial, update })
-            }
+        let found = match worker.run(&launch) {
+            Ok(Outcome::Feed(file)) => question.answer(&file),
             Ok(_) => Err("its child answers something else".into()),
             Err(why) => Err(why.message),
-        })
+        };
+        News::Checked { channel: question.channel, found }
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use warppool_ota::PrivateKey;
     use warppool_ota::install::Refusal;
+    use warppool_ota::trust::TrustedKey;
 
     use super::*;
 
@@ -426,5 +438,52 @@ mod tests {
         assert!(is_older(&older.to_string()));
         let below = Refusal::BelowMinimum { version: version("1.0.0"), minimum: version("2.0.0") };
         assert!(!is_older(&below.to_string()));
+    }
+
+    #[test]
+    fn a_child_s_feed_is_believed_by_its_signature_alone() {
+        let version = |text: &str| -> Version { text.parse().unwrap() };
+        let [key, other] = [(), ()].map(|()| PrivateKey::generate());
+        let question = Question {
+            address: "https://example.org".into(),
+            channel: feed::Channel::Beta,
+            trust: Trust {
+                product: "warppool".into(),
+                hardware: "rpi5".into(),
+                minimum_version: version("1.0.0"),
+                feed: String::new(),
+                revoked: Vec::new(),
+                keys: vec![TrustedKey { name: "test".into(), public: key.public() }],
+            },
+            seen: 7,
+            now: Some(1500),
+            asker: feed::Asker { running: version("1.0.0"), device: "d".into(), given_up: Vec::new(), by_hand: true },
+        };
+        let feed = |channel, serial| Feed {
+            product: "warppool".into(),
+            channel,
+            serial,
+            issued: 1000,
+            expires: 2000,
+            releases: vec![feed::FeedRelease {
+                version: version("1.1.0"),
+                hardware: "rpi5".into(),
+                url: "https://example.org/b".into(),
+                size: 9,
+                notes: String::new(),
+                percent: 0,
+            }],
+        };
+        let good = feed(feed::Channel::Beta, 8);
+        let offer = question.answer(&good.seal(&key).unwrap()).unwrap();
+        assert_eq!((offer.serial, offer.update.map(|update| update.version)), (8, Some("1.1.0".into())));
+        for (what, file) in [
+            ("another key", good.seal(&other).unwrap()),
+            ("another channel", feed(feed::Channel::Stable, 8).seal(&key).unwrap()),
+            ("an old one", feed(feed::Channel::Beta, 6).seal(&key).unwrap()),
+            ("nonsense", b"a serial of 99".to_vec()),
+        ] {
+            assert!(question.answer(&file).is_err(), "{what}");
+        }
     }
 }

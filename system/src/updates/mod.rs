@@ -70,6 +70,10 @@ pub struct Updates {
     health: [Health; 2],
     damage: [Vec<String>; 2],
     deaths: u32,
+    /// This boot has committed another slot than the firmware started.
+    moved: bool,
+    /// What is saved outlives this boot.
+    remembers: bool,
     loader_built: Option<u64>,
     gate: Option<Gate>,
     shown_trial: Option<Trial>,
@@ -118,6 +122,8 @@ impl Updates {
             health: [Health::Empty, Health::Empty],
             damage: [Vec::new(), Vec::new()],
             deaths: 0,
+            moved: false,
+            remembers: false,
             loader_built: facts.bootloader.built,
             gate: None,
             shown_trial: None,
@@ -171,6 +177,11 @@ impl Updates {
         self.shown_trial.clone()
     }
 
+    /// Another channel was chosen: what the one before offered is no offer any more.
+    pub fn forget_offer(&mut self) {
+        self.available = None;
+    }
+
     pub fn is_installing(&self) -> bool {
         self.progress.is_some()
     }
@@ -217,4 +228,40 @@ impl Updates {
 pub fn journal() -> Vec<JournalEntry> {
     let lines = Journal::new(Path::new(DIRECTORY)).last(SHOWN);
     lines.into_iter().map(|line| JournalEntry { at: line.at, text: line.text }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use warppool_ota::{Release, Version};
+
+    use super::*;
+    use crate::device_tree::Bootloader;
+    use crate::kernel_args::KernelArgs;
+
+    /// Version 1.0.0, started from slot B, on a machine without a disk.
+    pub fn facts(tryboot: Option<u32>) -> Facts {
+        let release = Release {
+            product: "warppool".into(),
+            hardware: "rpi5".into(),
+            version: Version::new(1, 0, 0),
+            built: 1_790_000_000,
+        };
+        Facts {
+            release,
+            args: KernelArgs::parse("").0,
+            bootloader: Bootloader { partition: Some(3), tryboot, ..Bootloader::default() },
+            disk: None,
+            machine_id: String::new(),
+            program: "/nowhere".into(),
+            started: Duration::ZERO,
+        }
+    }
+
+    pub fn updates() -> Updates {
+        let (events, _) = sync_channel(9);
+        let errands = Errands::start().expect("a thread can be started");
+        Updates::new(&facts(None), None, Reaper::default(), events, errands)
+    }
 }

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use warppool_ota::boot::Mode;
-use warppool_ota::schedule::{Busy, install_now, next_check};
+use warppool_ota::boot::{Mode, may_try};
+use warppool_ota::install::admit_version;
+use warppool_ota::schedule::{Busy, install_now, next_check, next_install};
 use warppool_ota::state::TrialRecord;
-use warppool_ota::{Slot, feed, schedule};
+use warppool_ota::{Slot, Version, feed, schedule};
 use warppool_protocol::{Automatic, Channel, Installation, Progress, RefusedFor, Reply, Stage, UpdateSource};
 
-use super::jobs::{self, Chore, InstallEnd, News, Ready};
-use super::{at, disks};
+use super::jobs::{self, Chore, InstallEnd, News, Offer, Ready};
+use super::{Updates, at, disks};
 use crate::appliance::Appliance;
 use crate::confirmation::Confirmed;
 use crate::console::say;
@@ -21,6 +22,8 @@ use crate::{clock, sys, users};
 
 /// Background work waits until the appliance has come up.
 const QUIET: Duration = Duration::from_mins(2);
+/// How long a version that is ready waits for a pool that says nothing.
+const SILENCE: Duration = Duration::from_mins(5);
 /// Slots are read again so often, seconds.
 const SCRUB: u64 = 7 * 24 * 3600;
 
@@ -35,7 +38,7 @@ impl Appliance {
                 }
             }
             News::Installed(end) => self.installed(end),
-            News::Checked(found) => self.checked(found),
+            News::Checked { channel, found } => self.checked(channel, found),
             News::Verified(found) => self.verified(found),
             News::Copied { to, done } => {
                 self.updates.job = None;
@@ -60,6 +63,10 @@ impl Appliance {
         }
         if updates.job.is_some() || updates.ready.is_some() || self.waiting.is_some() {
             return Err((RefusedFor::Busy, "something else is going on with the slots; try again in a while".into()));
+        }
+        // What could never be kept is not begun.
+        if let Err(why) = may_try(self.facts.bootloader.partition) {
+            return Err((RefusedFor::Failed, why.to_string()));
         }
         let (Some(running), Some(committed)) = (updates.running, updates.committed()) else {
             return Err((
@@ -100,8 +107,28 @@ impl Appliance {
                 self.updates.job = Some(job);
                 self.updates.progress = Some(Progress { stage: Stage::Checking, done: 0, total: 0, reused: 0 });
             }
-            Err(why) => asker.refuse(RefusedFor::Failed, why),
+            Err(why) => self.not_installed(asker, RefusedFor::Failed, why),
         }
+    }
+
+    /// Tells who asked; where nobody did, it is tried again later, and each time later.
+    fn not_installed(&mut self, asker: &Asker, why: RefusedFor, message: String) {
+        self.updates.note(format!("not installed: {message}"));
+        if !asker.is_somebody() {
+            self.updates.stumbled(clock::now());
+        }
+        asker.refuse(why, message);
+    }
+
+    /// Who wrote or read the slot is not believed: the manifest's signature and the version are checked here.
+    fn checked_again(&self, target: Slot, version: &Version, allow_older: bool) -> Result<(), String> {
+        let (Some(disk), Some(trust)) = (&self.facts.disk, &self.updates.trust) else {
+            return Err("there is no disk, or nobody is trusted".into());
+        };
+        if disks::look(disk, target, trust).version() != Some(version) {
+            return Err("what lies in the slot is not what was installed".into());
+        }
+        admit_version(version, trust, Some(&self.facts.release.version), allow_older).map_err(|why| why.to_string())
     }
 
     fn installed(&mut self, end: InstallEnd) {
@@ -109,37 +136,29 @@ impl Appliance {
         self.updates.progress = None;
         match end {
             InstallEnd::Ready { target, version, fetched, reused } => {
-                // The children's word is not enough: the manifest's signature is checked here.
-                let look = match (&self.facts.disk, &self.updates.trust) {
-                    (Some(disk), Some(trust)) => disks::look(disk, target, trust),
-                    _ => warppool_ota::boot::Health::Empty,
-                };
-                if look.version() != Some(&version) {
-                    let why = "what lies in the slot is not what was installed";
-                    self.updates.note(format!("not installed: {why}"));
-                    return job.asker.refuse(RefusedFor::Invalid, why);
+                if let Err(why) = self.checked_again(target, &version, job.allow_older) {
+                    return self.not_installed(&job.asker, RefusedFor::Invalid, why);
                 }
                 self.updates.health[at(target)] = warppool_ota::boot::Health::Sound(version.clone());
                 self.updates.damage[at(target)].clear();
                 self.updates.note(format!(
                     "version {version} is in slot {target}: {fetched} bytes fetched, {reused} there before"
                 ));
-                self.updates.ready = Some(Ready { target, version, fetched, reused, asker: job.asker });
+                self.updates.ready =
+                    Some(Ready { target, version, fetched, reused, asker: job.asker, silent_since: None });
             }
-            InstallEnd::Older { source, by, message } => {
+            InstallEnd::Older { source, by, message } if job.asker.is_somebody() => {
                 self.updates.note(format!("not installed: {message}"));
                 job.asker.progress(Progress { stage: Stage::WaitingForButton, done: 0, total: 0, reused: 0 });
                 self.wait_for_button(Confirmed::Install { source, by }, job.asker);
             }
-            InstallEnd::Refused(message) => {
-                self.updates.note(format!("not installed: {message}"));
-                job.asker.refuse(RefusedFor::Invalid, message);
+            InstallEnd::Older { message, .. } | InstallEnd::Refused(message) => {
+                self.not_installed(&job.asker, RefusedFor::Invalid, message);
             }
             InstallEnd::Failed(message) => {
-                self.updates.note(format!("not installed: {message}"));
                 self.updates.state.last_error = Some(message.clone());
                 self.updates.keep_state();
-                job.asker.refuse(RefusedFor::Failed, message);
+                self.not_installed(&job.asker, RefusedFor::Failed, message);
             }
         }
     }
@@ -150,10 +169,10 @@ impl Appliance {
     }
 
     /// Starts the version that is ready, once no block is on its way.
-    fn start_trial(&mut self) {
-        let pending = self.pool.report.as_ref().is_some_and(|report| report.block_pending);
-        let Some(ready) = self.updates.ready.take() else { return };
-        if pending {
+    fn start_trial(&mut self, now: Duration) {
+        let Some(mut ready) = self.updates.ready.take() else { return };
+        let pending = self.pool.report.as_ref().map(|report| report.block_pending);
+        if must_wait(pending, &mut ready.silent_since, now) {
             ready.asker.progress(Progress { stage: Stage::WaitingForBlock, done: 0, total: 0, reused: 0 });
             self.updates.ready = Some(ready);
             return;
@@ -172,9 +191,11 @@ impl Appliance {
         {
             self.updates.state.trial = None;
             self.updates.keep_state();
-            self.updates.note(format!("version {} cannot be tried: {why}", ready.version));
-            return ready.asker.refuse(RefusedFor::Failed, why);
+            let why = format!("version {} cannot be tried: {why}", ready.version);
+            return self.not_installed(&ready.asker, RefusedFor::Failed, why);
         }
+        self.updates.state.found_its_feet();
+        self.updates.keep_state();
         // Once only: the next older version asks again.
         if self.settings.device.allow_downgrade {
             self.settings.device.allow_downgrade = false;
@@ -213,16 +234,22 @@ impl Appliance {
             asker.progress(Progress { stage: Stage::WaitingForButton, done: 0, total: 0, reused: 0 });
             return self.wait_for_button(Confirmed::Rollback, asker);
         }
-        self.rollback_confirmed(&asker);
+        let allow_older = self.settings.device.allow_downgrade;
+        self.rollback_allowing(&asker, allow_older);
     }
 
+    /// The button said that an older version may be gone back to.
     pub fn rollback_confirmed(&mut self, asker: &Asker) {
+        self.rollback_allowing(asker, true);
+    }
+
+    fn rollback_allowing(&mut self, asker: &Asker, allow_older: bool) {
         let target = match self.target() {
             Ok((_, target)) => target,
             Err((why, message)) => return asker.refuse(why, message),
         };
         // Every file is read before it is tried.
-        match jobs::prove(&self.updates.tools, target, asker.clone()) {
+        match jobs::prove(&self.updates.tools, target, allow_older, asker.clone()) {
             Ok(job) => self.updates.job = Some(job),
             Err(why) => asker.refuse(RefusedFor::Failed, why),
         }
@@ -276,7 +303,7 @@ impl Appliance {
         if self.updates.job.is_some() {
             return asker.refuse(RefusedFor::Busy, "something else is going on with updates; try again in a while");
         }
-        let feed = match (&self.settings.updates.feed, &self.updates.trust) {
+        let address = match (&self.settings.updates.feed, &self.updates.trust) {
             (Some(own), _) => own.clone(),
             (None, Some(trust)) if !trust.feed.is_empty() => trust.feed.clone(),
             _ => return asker.refuse(RefusedFor::Missing, "no update feed is set"),
@@ -292,26 +319,20 @@ impl Appliance {
             by_hand: asker.is_somebody(),
         };
         let now = (self.clock.trusted || self.updates.clock_trusted).then(clock::now);
-        let question = jobs::question(&feed, channel, self.updates.state.serial(channel), now, trust, device);
+        let seen = self.updates.state.serial(channel);
+        let question = jobs::Question { address, channel, trust, seen, now, asker: device };
         match jobs::check(&self.updates.tools, question, asker.clone()) {
             Ok(job) => self.updates.job = Some(job),
             Err(why) => asker.refuse(RefusedFor::Failed, why),
         }
     }
 
-    fn checked(&mut self, found: Result<jobs::Offer, String>) {
+    fn checked(&mut self, asked: feed::Channel, found: Result<jobs::Offer, String>) {
         let Some(job) = self.updates.job.take() else { return };
         self.updates.state.last_check = Some(clock::now());
         match found {
             Ok(offer) => {
-                self.updates.state.saw_serial(channel(self.settings.updates.channel()), offer.serial);
-                self.updates.state.last_error = None;
-                if let Some(update) = &offer.update
-                    && self.updates.available.as_ref() != Some(update)
-                {
-                    self.updates.note(format!("version {} is available", update.version));
-                }
-                self.updates.available.clone_from(&offer.update);
+                self.updates.offered(asked, channel(self.settings.updates.channel()), &offer);
                 job.asker.answer(Ok(Reply::Update(offer.update)));
             }
             Err(why) => {
@@ -331,7 +352,7 @@ impl Appliance {
             say!("update: no headway for {} minutes; stopped", jobs::STUCK.as_secs() / 60);
             job.kill();
         }
-        self.start_trial();
+        self.start_trial(now);
         let busy = Busy {
             block_pending: self.pool.report.as_ref().is_some_and(|report| report.block_pending),
             on_trial: self.updates.mode != Mode::Normal,
@@ -363,7 +384,7 @@ impl Appliance {
         if has_feed && due <= time {
             return self.check_for_update(&Asker::nobody());
         }
-        if self.updates.available.is_some() && install_now(automatic, busy, self.local_hour(automatic)) {
+        if self.updates.has_offer(time) && install_now(automatic, busy, self.local_hour(automatic)) {
             self.install(UpdateSource::Feed, users::ROOT.uid, &Asker::nobody());
         }
     }
@@ -387,6 +408,48 @@ impl Appliance {
     }
 }
 
+impl Updates {
+    /// Takes in what the feed of a channel has. What is offered is that of the chosen one, which may have changed meanwhile.
+    fn offered(&mut self, asked: feed::Channel, chosen: feed::Channel, offer: &Offer) {
+        self.state.saw_serial(asked, offer.serial);
+        self.state.last_error = None;
+        if asked != chosen {
+            return;
+        }
+        if let Some(update) = &offer.update
+            && self.available.as_ref() != Some(update)
+        {
+            self.note(format!("version {} is available", update.version));
+        }
+        self.available.clone_from(&offer.update);
+    }
+
+    /// Whether there is something to install without being asked for. Who asked by hand was also offered what failed here.
+    fn has_offer(&self, now: u64) -> bool {
+        let given_up = self.state.given_up();
+        let fits = |version: &str| !given_up.iter().any(|given_up| given_up.to_string() == version);
+        let rested = next_install(self.state.stumbles, self.state.last_stumble, now) <= now;
+        rested && self.available.as_ref().is_some_and(|update| fits(&update.version))
+    }
+
+    /// An installation that nobody asked for did not come about.
+    fn stumbled(&mut self, now: u64) {
+        self.available = None;
+        self.state.stumbled(now);
+        self.keep_state();
+    }
+}
+
+/// Whether a version that is ready waits on: for a found block to settle, and while the pool does not say, because it is starting anew,
+/// for a few minutes. A block that a pool left behind when it died for good is told by the next one.
+fn must_wait(block_pending: Option<bool>, silent_since: &mut Option<Duration>, now: Duration) -> bool {
+    if let Some(pending) = block_pending {
+        *silent_since = None;
+        return pending;
+    }
+    now.saturating_sub(*silent_since.get_or_insert(now)) < SILENCE
+}
+
 fn channel(channel: Channel) -> feed::Channel {
     match channel {
         Channel::Stable => feed::Channel::Stable,
@@ -399,5 +462,65 @@ fn automatic(automatic: Automatic) -> schedule::Automatic {
         Automatic::Off => schedule::Automatic::Off,
         Automatic::Window { from, until } => schedule::Automatic::Window { from, until },
         Automatic::AtOnce => schedule::Automatic::AtOnce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_waits_for_a_block_and_for_a_pool_that_is_starting() {
+        let mut silent = None;
+        for (minute, pending, waits) in [
+            (1, Some(true), true),
+            (99, Some(true), true),
+            // It died, with a block on its way, and came up again.
+            (100, None, true),
+            (104, None, true),
+            (105, Some(true), true),
+            (106, None, true),
+            (110, None, true),
+            (111, None, false),
+            (112, Some(false), false),
+        ] {
+            let now = Duration::from_mins(minute);
+            assert_eq!(must_wait(pending, &mut silent, now), waits, "minute {minute}: {pending:?}");
+        }
+    }
+
+    fn offer(serial: u64, version: &str) -> Offer {
+        let (notes, url) = (String::new(), String::new());
+        Offer { serial, update: Some(warppool_protocol::Update { version: version.into(), notes, url, bytes: 1 }) }
+    }
+
+    #[test]
+    fn what_a_channel_offers_counts_for_that_channel() {
+        use feed::Channel::{Beta, Stable};
+        let mut updates = crate::updates::tests::updates();
+        updates.offered(Beta, Stable, &offer(9, "1.1.0"));
+        assert_eq!((updates.state.serial(Beta), updates.state.serial(Stable)), (9, 0));
+        assert!(!updates.has_offer(0), "the channel was changed while its feed was asked");
+        updates.offered(Stable, Stable, &offer(3, "1.1.0"));
+        assert_eq!((updates.state.serial(Beta), updates.state.serial(Stable)), (9, 3));
+        assert!(updates.has_offer(0));
+        updates.forget_offer();
+        assert!(!updates.has_offer(0), "another channel was chosen");
+    }
+
+    #[test]
+    fn what_failed_is_not_installed_again_unasked_before_its_time() {
+        let now = 1_800_000_000;
+        let mut updates = crate::updates::tests::updates();
+        let offered =
+            |updates: &mut Updates| updates.offered(feed::Channel::Stable, feed::Channel::Stable, &offer(3, "1.1.0"));
+        offered(&mut updates);
+        updates.stumbled(now);
+        assert!(!updates.has_offer(now + 9999), "the feed is asked first");
+        offered(&mut updates);
+        assert!(!updates.has_offer(now + 60));
+        assert!(updates.has_offer(now + 3600));
+        updates.state.failed(&Version::new(1, 1, 0), true);
+        assert!(!updates.has_offer(now + 3600), "it failed its trial");
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::fd::{IntoRawFd as _, RawFd};
 use std::path::Path;
 
-use warppool_jail::{Rules, ota_check_rules, ota_verify_rules, ota_worker_rules};
+use warppool_jail::{Group, Rules, ota_check_rules, ota_verify_rules, ota_worker_rules};
 use warppool_ota::worker::{self, BundleFrom, Frames, Job};
 use warppool_ota::{Trust, trust};
 
@@ -44,7 +44,8 @@ pub fn role(role: &str) -> Option<Result<(), Failure>> {
     let rules = match role {
         // It writes to its descriptors alone; the folder is for what a library may want to put aside.
         WORKER => ota_worker_rules(Path::new("/tmp")),
-        VERIFY => ota_verify_rules(),
+        // No folder is open to it, but it asks below /dev/fd whether it has its descriptor.
+        VERIFY => ota_verify_rules().groups(&[Group::Files]),
         CHECK => ota_check_rules(),
         _ => return None,
     };

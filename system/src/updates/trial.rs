@@ -13,10 +13,12 @@ use super::jobs::News;
 use super::{Updates, disks};
 use crate::appliance::{Appliance, Facts};
 use crate::console::say;
-use crate::data::Data;
+use crate::data::{self, Data};
 use crate::event::Event;
 use crate::kernel_args::Fault;
 use crate::mailbox::Mailbox;
+use crate::mounts::DATA;
+use crate::pool;
 use crate::power::Down;
 use crate::server::Asker;
 
@@ -25,22 +27,27 @@ const GOOD_BOOT: Duration = Duration::from_mins(1);
 
 impl Appliance {
     /// What counts for the gate, as of now: the pool's own word and the look from outside have to agree.
-    fn signs(&self) -> Signs {
+    fn signs(&mut self) -> Signs {
+        let safe_mode = self.services.life(pool::NAME).is_some_and(|life| life.is_safe());
+        let space = data::space(Path::new(DATA));
         let report = self.pool.report.as_ref();
         let broken = self.facts.args.fault == Some(Fault::Gate);
         Signs {
             data_mounted: self.data == Data::Disk,
+            data_writable: space.is_some_and(|space| !space.read_only),
             network: self.has_address(),
             pool_listening: self.probed.stratum && report.is_some_and(|report| report.listening),
             api: !broken && self.probed.http && report.is_some_and(|report| report.api),
             node: report.is_some_and(|report| report.node == Node::Reachable),
+            safe_mode,
+            memory_ledger: report.is_some_and(|report| report.memory_ledger),
         }
     }
 
     /// How things are before an update.
-    pub(super) fn baseline(&self) -> Baseline {
+    pub(super) fn baseline(&mut self) -> Baseline {
         let signs = self.signs();
-        Baseline { network: signs.network, node: signs.node }
+        Baseline { network: signs.network, node: signs.node, memory_ledger: signs.memory_ledger }
     }
 
     /// Once a second.

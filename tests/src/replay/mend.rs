@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use warppool_ota::boot::{self, Facts, Health, Mode, Step};
+use warppool_ota::boot::{self, Facts, Ground, Health, Mode, Step};
 use warppool_ota::slot::{look, verify};
 use warppool_ota::state::State;
 use warppool_ota::{Disk, Layout, Slot, Trust, Version, Window, autoboot, install};
@@ -47,6 +47,7 @@ pub fn settle<D: Disk + Clone>(
     let layout = Layout::default();
     let window = |range| Window::new(disk.clone(), range).map_err(|why| why.to_string());
     let slot_window = |slot| window(layout.slot(slot).bytes());
+    let mut moved = false;
     for _ in 0..ROUNDS {
         let mut p1 = window(layout.boot.bytes())?;
         let facts = Facts {
@@ -54,6 +55,8 @@ pub fn settle<D: Disk + Clone>(
             tryboot: booted.tryboot,
             deaths: booted.deaths,
             p1: autoboot::read(&mut p1).ok(),
+            moved,
+            remembers: true,
             slot_a: booted.slot_a.clone(),
             slot_b: booted.slot_b.clone(),
             running: booted.running.clone(),
@@ -78,21 +81,25 @@ pub fn settle<D: Disk + Clone>(
                     state.trial = None;
                     save(state);
                 }
-                Step::TrialLost(_) | Step::TrialKept(_) => {
+                Step::TrialLost(trial) => {
+                    state.lost(&trial.version);
+                    state.trial = None;
+                    save(state);
+                }
+                Step::TrialKept(_) => {
                     state.trial = None;
                     save(state);
                 }
                 Step::GiveWay { to, version } => {
-                    state.remember_giving_way(&version);
-                    state.autoboot = Some(to);
-                    save(state);
-                    autoboot::commit(&mut p1, to).map_err(|why| failed(&why))?;
+                    boot::give_way(&mut Written { p1: &mut p1, save }, state, to, &version)
+                        .map_err(|why| failed(&why))?;
                     return Ok(Settled::Restart);
                 }
                 Step::MoveTo(slot) => {
                     state.autoboot = Some(slot);
                     save(state);
-                    autoboot::commit(&mut p1, slot).map_err(|why| failed(&why))?;
+                    autoboot::commit_or_repair(&mut p1, slot).map_err(|why| failed(&why))?;
+                    moved = true;
                 }
                 Step::Verify(slot) => *booted.health(slot) = thorough(&mut slot_window(slot)?, trust),
                 Step::MakeUnbootable(slot) => {
@@ -110,6 +117,29 @@ pub fn settle<D: Disk + Clone>(
         }
     }
     Err(format!("the boot does not come to rest in {ROUNDS} rounds"))
+}
+
+/// What is written of giving way.
+struct Written<'a, D> {
+    p1: &'a mut D,
+    save: &'a mut dyn FnMut(&State),
+}
+
+impl<D: Disk> Ground for Written<'_, D> {
+    type Error = autoboot::AutobootError;
+
+    fn clear_count(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn save(&mut self, state: &State) -> Result<(), Self::Error> {
+        (self.save)(state);
+        Ok(())
+    }
+
+    fn commit(&mut self, slot: Slot) -> Result<(), Self::Error> {
+        autoboot::commit_or_repair(self.p1, slot)
+    }
 }
 
 impl Booted {

@@ -6,10 +6,10 @@ use crate::guest::{BOOT, Guest, from};
 use crate::kit::{Kit, Variant};
 use crate::server::Server;
 
-/// WARPPOOL_CUTS asks for more of them.
+/// `WARPPOOL_CUTS` asks for more of them.
 const CUTS: u32 = 5;
 
-/// Different in each run unless WARPPOOL_SEED says otherwise; printed, so that a failure can be had again.
+/// Different in each run unless `WARPPOOL_SEED` says otherwise; printed, so that a failure can be had again.
 struct Dice(u64);
 
 impl Dice {

@@ -11,7 +11,7 @@ use crate::guest::{BOOT, Guest, MOMENT, setup};
 use crate::kit::{FIRST, Kit};
 
 /// Prints the pool's process id.
-const POOL: &str = "for p in /proc/[0-9]*; do grep -q pool.--config $p/cmdline 2>/dev/null && basename $p; done";
+const POOL: &str = "for p in /proc/[0-9]*; do grep -q pool.--config $p/cmdline 2>/dev/null && basename $p; done; true";
 
 fn overwrite(disk: &Path, at: u64, bytes: &[u8]) {
     let mut file = OpenOptions::new().write(true).open(disk).expect("the disk");

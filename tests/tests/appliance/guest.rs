@@ -17,7 +17,7 @@ use crate::kit::Kit;
 /// A boot to a pool that mines takes some ten seconds where nothing else runs.
 pub const BOOT: Duration = Duration::from_secs(150);
 /// What takes a moment on an idle machine.
-pub const MOMENT: Duration = Duration::from_secs(60);
+pub const MOMENT: Duration = Duration::from_mins(1);
 pub const STRATUM: u16 = 3333;
 /// Rewards go to this name's address.
 const PAYOUT: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
@@ -169,9 +169,13 @@ impl Guest {
         output
     }
 
-    /// Switches off by the power key and waits until it is.
+    /// Switches off by the power key and waits until it is. Where no button is wired the key is the button: its first press shows how
+    /// things are, a second one soon after means off.
     pub fn power_off(&mut self) {
-        self.machine.press_power().expect("the machine is on");
+        for _ in 0..2 {
+            self.machine.press_power().expect("the machine is on");
+            std::thread::sleep(Duration::from_millis(700));
+        }
         assert_eq!(self.ends(MOMENT), End::PowerOff);
     }
 }

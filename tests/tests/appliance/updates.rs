@@ -11,7 +11,7 @@ use crate::kit::{FIRST, Kit, Variant};
 use crate::server::Server;
 
 /// Writing a slot and reading it back.
-const INSTALL: Duration = Duration::from_secs(180);
+const INSTALL: Duration = Duration::from_mins(3);
 
 impl Guest {
     /// Installs from a URL until the machine resets for the trial.

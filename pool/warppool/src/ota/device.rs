@@ -57,6 +57,14 @@ pub fn check(socket: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
+pub fn log(socket: &Path, lines: u32) -> anyhow::Result<ExitCode> {
+    let Reply::Log(lines) = ask(socket, &Request::Log { lines }, |_| ())? else { bail!("an unexpected answer") };
+    for line in lines {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 pub fn commit(socket: &Path) -> anyhow::Result<ExitCode> {
     ask(socket, &Request::Commit, |_| ())?;
     Ok(told("The version on trial is kept."))

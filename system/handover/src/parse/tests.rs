@@ -28,6 +28,15 @@ fn refused(text: &str, line: u32, key: &str, said: &str) {
     assert!(!fault.remedy.is_empty(), "{fault}");
 }
 
+/// What the book shows first is what people copy.
+#[test]
+fn the_shortest_file_of_the_book_is_taken() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/flash-it.md")).expect("a page");
+    let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let settings = taken(&block.replace("bc1q…", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"));
+    assert!(settings.nodes.len() == 1 && settings.payout_address.is_some());
+}
+
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHnC6uJZ0P0aCcpGtMdYyOoGxSAsBSLpjmJzPgfm1sN1 me@laptop";
 
 #[test]
