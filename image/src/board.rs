@@ -4,19 +4,22 @@ use crate::error::ImageError;
 use crate::limits::LONGEST_LINE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Board {
     /// Raspberry Pi 5, 500 and Compute Module 5.
     Rpi5,
+    /// The same with a Bitcoin Core in its root. A hardware of its own, so that neither takes the other's bundle.
+    Rpi5Node,
     /// QEMU's `virt`, started by the model of the Pi's firmware.
     Qemu,
 }
 
 impl Board {
-    /// What `warppool.board=`, trust.toml and release.toml call it.
+    /// What trust.toml and release.toml call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rpi5 => "rpi5",
+            Self::Rpi5Node => "rpi5-node",
             Self::Qemu => "qemu",
         }
     }
@@ -24,7 +27,7 @@ impl Board {
     /// The slot's config.txt.
     pub fn config(self) -> &'static str {
         match self {
-            Self::Rpi5 => include_str!("../boards/rpi5/config.txt"),
+            Self::Rpi5 | Self::Rpi5Node => include_str!("../boards/rpi5/config.txt"),
             Self::Qemu => include_str!("../boards/qemu/config.txt"),
         }
     }
@@ -32,7 +35,7 @@ impl Board {
     /// The slot's cmdline.txt: one line of the board's arguments and these.
     pub fn cmdline(self, more: &[String]) -> Result<String, ImageError> {
         let source = match self {
-            Self::Rpi5 => include_str!("../boards/rpi5/cmdline.txt"),
+            Self::Rpi5 | Self::Rpi5Node => include_str!("../boards/rpi5/cmdline.txt"),
             Self::Qemu => include_str!("../boards/qemu/cmdline.txt"),
         };
         let own = source.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -46,7 +49,7 @@ impl Board {
     /// Device trees without which a slot does not start on all boards of the kind.
     pub fn device_trees(self) -> &'static [&'static str] {
         match self {
-            Self::Rpi5 => &[
+            Self::Rpi5 | Self::Rpi5Node => &[
                 "bcm2712-rpi-5-b.dtb",
                 "bcm2712d0-rpi-5-b.dtb",
                 "bcm2712-rpi-500.dtb",

@@ -183,6 +183,11 @@ impl State {
         (self.stumbles, self.last_stumble) = (0, None);
     }
 
+    /// Whether a trial of this version has ended badly.
+    pub fn has_failed(&self, version: &Version) -> bool {
+        self.failures.iter().any(|failure| failure.times > 0 && failure.version == *version)
+    }
+
     /// Versions that are not installed again without being asked for.
     pub fn given_up(&self) -> Vec<Version> {
         let too_many = |failure: &&Failure| failure.times >= MOST_FAILURES || failure.lost >= MOST_LOST;

@@ -520,6 +520,8 @@ impl Appliance {
         if let Some(panel) = &self.panel {
             panel.set(warppool_panel::State::ShuttingDown);
         }
+        // An end in order is no death of this version, however soon it comes.
+        self.updates.count_anew();
         let pending = self.pool.report.as_ref().is_some_and(|report| report.block_pending);
         let grace = if pending { POOL_GRACE_WITH_BLOCK } else { POOL_GRACE };
         say!("shutdown: stopping the pool");

@@ -97,7 +97,13 @@ fn mend(facts: &Facts<'_>, running: Slot, steps: &mut Vec<Step>) {
     let may_return = others.version().is_some_and(|version| *version >= facts.minimum);
 
     // A trial that has been committed was healthy, whatever the boots before it were.
-    let may_give_way = facts.remembers && !facts.tryboot && !facts.state.gave_way.contains(&facts.running);
+    // Boots of a trial that has just failed were no deaths of this version, and what failed its trial is nothing to give way to.
+    let failed = others.version().is_some_and(|version| facts.state.has_failed(version));
+    let may_give_way = facts.remembers
+        && !facts.tryboot
+        && facts.state.trial.is_none()
+        && !failed
+        && !facts.state.gave_way.contains(&facts.running);
     if facts.deaths >= MOST_DEATHS && may_give_way {
         match others {
             Health::Sound(_) if may_return => {
@@ -245,6 +251,20 @@ mod tests {
                     || !decision.steps.iter().any(|step| matches!(step, Step::MoveTo(_) | Step::GiveWay { .. }))
             );
         }
+    }
+
+    #[test]
+    fn a_failed_trial_counts_against_nobody_else_and_is_nothing_to_give_way_to() {
+        let dying = |state: &State| {
+            let facts = Facts { deaths: 9, slot_a: Health::Sound(v(1)), slot_b: Health::Sound(v(2)), ..facts(state) };
+            steps(&facts)
+        };
+        let just_ended = State { trial: Some(trial(true)), ..settled() };
+        assert_eq!(dying(&just_ended), [Step::TrialFailed(trial(true))]);
+        let mut failed = settled();
+        failed.failed(&v(2), false);
+        assert_eq!(dying(&failed), []);
+        assert_eq!(dying(&settled()), [Step::GiveWay { to: B, version: v(1) }]);
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl Updates {
                 Step::TrialFailed(trial) => {
                     self.note(format!("version {} failed its trial; back on the version before it", trial.version));
                     self.state.failed(&trial.version, false);
+                    self.count_anew();
                     self.forget_trial();
                 }
                 Step::TrialLost(trial) => {

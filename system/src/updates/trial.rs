@@ -25,6 +25,23 @@ use crate::server::Asker;
 /// A boot that was healthy for so long counts as a good one, whatever came before.
 const GOOD_BOOT: Duration = Duration::from_mins(1);
 
+impl Updates {
+    /// The boots so far are accounted for: this one turned out well, ends in order, or they were a trial's. The firmware's counter, or
+    /// ours, begins anew.
+    pub fn count_anew(&mut self) {
+        self.deaths = 0;
+        if let Some(mut mailbox) = Mailbox::open()
+            && let Err(why) = mailbox.clear_boot_count()
+        {
+            say!("update: the firmware does not count boots ({why}); counted on the data partition");
+        }
+        if self.state.attempts != 0 {
+            self.state.attempts = 0;
+            self.keep_state();
+        }
+    }
+}
+
 impl Appliance {
     /// What counts for the gate, as of now: the pool's own word and the look from outside have to agree.
     fn signs(&mut self) -> Signs {
@@ -68,16 +85,7 @@ impl Appliance {
             return;
         }
         self.updates.healthy = true;
-        self.updates.deaths = 0;
-        if let Some(mut mailbox) = Mailbox::open()
-            && let Err(why) = mailbox.clear_boot_count()
-        {
-            say!("update: the firmware does not count boots ({why}); counted on the data partition");
-        }
-        if self.updates.state.attempts != 0 {
-            self.updates.state.attempts = 0;
-            self.updates.keep_state();
-        }
+        self.updates.count_anew();
     }
 
     fn judge(&mut self, verdict: Verdict) {

@@ -81,7 +81,11 @@ async fn qemu_a_data_partition_that_cannot_be_used_is_told_and_a_blank_one_is_fo
     guest.power_off();
     let start = Layout::default().data.bytes().start;
     let noise: Vec<u8> = (0..8 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    // A damaged beginning is repaired from a copy of the superblock; damaged copies leave nothing to go by.
     overwrite(guest.machine.disk(), start, &noise);
+    for copy in [1, 3, 5, 7, 9] {
+        overwrite(guest.machine.disk(), start + copy * (128 << 20), &noise[..4096]);
+    }
     guest.power_on();
     guest.wait("data: in memory", BOOT);
     assert!(guest.run("warppool ota status").contains("factory reset"), "the remedy is told");

@@ -18,8 +18,7 @@ command -v "$tool" >/dev/null || fail "there is no $tool: cargo build --release 
   fail "WARPPOOL_SIGNING_KEY has to name a readable private key; 'warppool ota keygen FILE' makes one"
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/../../../../Cargo.toml")
 
-# The node's image is the same board with a node in its root.
-arguments=(--board "${board%-node}" --version "$version" --built "$SOURCE_DATE_EPOCH" --kernel "$images/Image"
+arguments=(--board "$board" --version "$version" --built "$SOURCE_DATE_EPOCH" --kernel "$images/Image"
   --root "$TARGET_DIR" --table "$here/base.table" --binary "$TARGET_DIR/usr/bin/warppool" --output "$output")
 for tree in "$images"/*.dtb; do
   if [ -e "$tree" ]; then arguments+=(--device-tree "$tree"); fi
