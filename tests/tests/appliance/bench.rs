@@ -2,22 +2,13 @@
 
 use std::time::Duration;
 
-use crate::guest::{BOOT, GATE, Guest, STRATUM};
+use crate::guest::{BOOT, Guest, STRATUM, setup};
 use crate::kit::Kit;
-use warppool_machine::Setup;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn qemu_the_second_boot_takes_no_longer_than_the_kernel_and_memory_stays_small() {
     let Some(kit) = Kit::find() else { return };
-    let mut guest = Guest::off(
-        Setup::new(kit.image())
-            .on_a_copy()
-            .disk_size(2 << 30)
-            .forward(STRATUM)
-            .argument("warppool.console=shell")
-            .argument(GATE),
-    )
-    .await;
+    let mut guest = Guest::off(setup(&kit.image())).await;
     guest.hand_over();
     guest.power_on();
     guest.healthy();

@@ -22,7 +22,7 @@ pub const STRATUM: u16 = 3333;
 /// Rewards go to this name's address.
 const PAYOUT: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 /// The gate's time in tests, seconds.
-pub const GATE: &str = "warppool.gate=5";
+const GATE: &str = "warppool.gate=5";
 
 /// The appliance, and who is around it.
 pub struct Guest {
